@@ -1,0 +1,95 @@
+"""The library's front door: load a checkpoint, ask it something."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from gemma4_mlx.checkpoint.hub import resolve
+from gemma4_mlx.checkpoint.load import load_adapters, load_model
+from gemma4_mlx.engine.generation import Response, stream
+from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.errors import UsageError
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.processor import MediaOptions, Processor
+
+Messages = str | Sequence[Mapping[str, Any]]
+"""A user's question, or messages `{"role", "content": str | [{"type": "text" | "image" | "audio" | "video", ...}]}`."""
+
+
+def load(
+    path_or_repo: str | Path,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    adapter_path: str | Path | None = None,
+) -> tuple[Gemma4Unified, Processor]:
+    """Model and processor of a folder or Hub repository. Weights and tokenizer load side by side.
+
+    Raises GemmaError where something is missing, damaged or of another model.
+    """
+    folder = resolve(str(path_or_repo), revision=revision, offline=offline)
+    with ThreadPoolExecutor(1) as pool:
+        processor = pool.submit(Processor.from_folder, folder)
+        model = load_model(folder)
+        if adapter_path is not None:
+            load_adapters(model, Path(adapter_path))
+        mx.eval(model.parameters())
+        return model, processor.result()
+
+
+def stream_generate(
+    model: Gemma4Unified,
+    processor: Processor,
+    prompt: Messages,
+    *,
+    images: Sequence[Any] = (),
+    audio: Sequence[Any] = (),
+    videos: Sequence[Any] = (),
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    enable_thinking: bool = False,
+    prefill_response: str = "",
+    media: MediaOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Iterator[Response]:
+    """Yields the reply to a question or conversation piece by piece.
+
+    `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, or what is decoded already) go with a question given
+    as text: pictures and films before it, sounds after it. `options` are fields of GenerationOptions; what is not given
+    comes from the checkpoint. Raises GemmaError for input that can't be read, UsageError for options out of range.
+    """
+    written = GenerationOptions.from_config(processor.generation_config, **options)
+    if isinstance(prompt, str):
+        messages: Sequence[Mapping[str, Any]] = [user_message(prompt, images, audio, videos)]
+    elif images or audio or videos:
+        raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
+    else:
+        messages = prompt
+    read = processor.prompt(
+        messages, tools=tools, enable_thinking=enable_thinking, prefill_response=prefill_response, media=media
+    )
+    return stream(model, processor.tokenizer, read, written, progress)
+
+
+def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arguments: Any) -> str:
+    """The whole answer, without any thought. Takes the arguments of `stream_generate`."""
+    pieces = stream_generate(model, processor, prompt, **arguments)
+    return "".join(piece.text for piece in pieces if piece.channel == "answer")
+
+
+def user_message(
+    text: str, images: Sequence[Any] = (), audio: Sequence[Any] = (), videos: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """One user turn in the order that the model card asks for: pictures and films, the text, sounds."""
+    before = [("image", source) for source in images] + [("video", source) for source in videos]
+    return {
+        "role": "user",
+        "content": [
+            *({"type": kind, kind: source} for kind, source in before),
+            {"type": "text", "text": text},
+            *({"type": "audio", "audio": source} for source in audio),
+        ],
+    }

@@ -1,0 +1,23 @@
+"""Tensor names: three dialects in, the module tree's own (that of MLX checkpoints) out."""
+
+# Longest first. The last column of the table in each comment is what the module tree calls it.
+PREFIXES = (
+    # transformers 5.23 in memory: one vision module that holds embedder and projection
+    ("embed_vision.multimodal_embedder.embedding_projection.", "embed_vision.embedding_projection."),
+    ("embed_vision.patch_", "vision_embedder.patch_"),
+    ("embed_vision.pos_", "vision_embedder.pos_"),
+    # MLX
+    ("language_model.model.", "language_model.model."),
+    # Hub
+    ("language_model.", "language_model.model."),
+)
+
+
+def module_name(name: str) -> str:
+    """The module tree's name of a tensor or module in any dialect: the Hub's (with or without its leading `model.`),
+    the one of transformers' own exports, or MLX's."""
+    name = name.removeprefix("model.")
+    for prefix, own in PREFIXES:
+        if name.startswith(prefix):
+            return own + name.removeprefix(prefix)
+    return name

@@ -1,0 +1,69 @@
+"""How a reply is written: one dataclass, filled from a checkpoint's generation_config.json and from the caller."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gemma4_mlx.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOptions:
+    """The defaults are greedy; a checkpoint's own are in its generation_config.json.
+
+    Attributes:
+        max_tokens: at most this many tokens, thought included.
+        temperature: 0 takes the likeliest token.
+        top_k: keep the k likeliest tokens; 0 keeps all.
+        top_p: of these, keep the likeliest that together reach this probability.
+        min_p: of these, drop what is less likely than this share of the likeliest.
+        repetition_penalty: divide positive and multiply negative logits of tokens already seen; 1 changes nothing.
+        suppress_tokens: ids that are never chosen, greedy decoding included.
+        seed: makes sampling repeatable; None takes a new one each time.
+        eos_ids: ids that end the reply.
+        stop: strings that end the answer; they are not part of it.
+        prefill_step_size: tokens of prompt read at once, a little more or less around media.
+    """
+
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    suppress_tokens: Sequence[int] = ()
+    seed: int | None = None
+    eos_ids: Sequence[int] = ()
+    stop: Sequence[str] = ()
+    prefill_step_size: int = 512
+
+    def __post_init__(self) -> None:
+        _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "from 1 up")
+        _check("temperature", self.temperature, 0 <= self.temperature <= 100, "from 0 to 100")
+        _check("top_k", self.top_k, self.top_k >= 0, "from 0 up")
+        _check("top_p", self.top_p, 0 < self.top_p <= 1, "over 0 and at most 1")
+        _check("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")
+        _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty <= 100, "over 0 up to 100")
+        _check("seed", self.seed, self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2**64 - 1")
+        _check("prefill_step_size", self.prefill_step_size, self.prefill_step_size >= 1, "from 1 up")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **overrides: Any) -> "GenerationOptions":
+        """Options of a generation_config.json, but for what `overrides` gives (None stands for "not given")."""
+        given = {key: value for key, value in overrides.items() if value is not None}
+        own = {
+            key: config[key]
+            for key in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+            if key in config
+        }
+        if not config.get("do_sample", True):
+            own["temperature"] = 0.0
+        eos = config.get("eos_token_id", ())
+        own["eos_ids"] = tuple(eos) if isinstance(eos, (list, tuple)) else (eos,)
+        own["suppress_tokens"] = tuple(config.get("suppress_tokens") or ())
+        return cls(**{**{key: value for key, value in own.items() if value is not None}, **given})
+
+
+def _check(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} must be {allowed}, not {value}")

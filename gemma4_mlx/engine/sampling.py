@@ -1,0 +1,77 @@
+"""Logits -> token. Filters work on float32 logits `(1, vocab)`; nothing here waits for the device."""
+
+import secrets
+from collections.abc import Sequence
+
+import mlx.core as mx
+
+from gemma4_mlx.engine.options import GenerationOptions
+
+
+class Sampler:
+    """One reply's sampler: the random key and the tokens seen so far travel with it, on the device."""
+
+    def __init__(self, options: GenerationOptions, vocab_size: int, prompt_ids: Sequence[int] = ()) -> None:
+        self.options = options
+        self._key = mx.random.key(secrets.randbits(63) if options.seed is None else options.seed)
+        self._bias = _suppression(options.suppress_tokens, vocab_size)
+        self._seen = None
+        if options.repetition_penalty != 1:
+            self._seen = mx.zeros((1, vocab_size), dtype=mx.bool_)
+            self._seen[:, mx.array(list(prompt_ids), dtype=mx.uint32)] = True
+
+    def __call__(self, logits: mx.array) -> mx.array:
+        """The next token `(1,)` for logits `(1, vocab)`."""
+        if self._bias is not None:
+            logits = logits + self._bias
+        if self._seen is not None:
+            penalty = self.options.repetition_penalty
+            penalised = mx.where(logits > 0, logits / penalty, logits * penalty)
+            logits = mx.where(self._seen, penalised, logits)
+        token = self._choose(logits)
+        if self._seen is not None:
+            self._seen[:, token] = True
+        return token
+
+    def _choose(self, logits: mx.array) -> mx.array:
+        if self.options.temperature == 0:
+            return mx.argmax(logits, axis=-1)
+        self._key, key = mx.random.split(self._key)
+        return sample(logits, self.options, key)
+
+
+def sample(logits: mx.array, options: GenerationOptions, key: mx.array) -> mx.array:
+    """Temperature, then top-k, top-p and min-p, each on what the one before it left (transformers' order).
+
+    Top-k goes first so that the sort of top-p sees k candidates rather than the whole vocabulary.
+    """
+    candidates = None
+    if 0 < options.top_k < logits.shape[-1]:
+        candidates = mx.argpartition(logits, kth=-options.top_k, axis=-1)[:, -options.top_k :]
+        logits = mx.take_along_axis(logits, candidates, axis=-1)
+    logits = logits / options.temperature
+    if options.top_p < 1 or options.min_p > 0:
+        logits = _keep_likely(logits, options.top_p, options.min_p)
+    chosen = mx.random.categorical(logits, key=key)
+    if candidates is None:
+        return chosen
+    return mx.take_along_axis(candidates, chosen[:, None], axis=-1)[:, 0]
+
+
+def _keep_likely(logits: mx.array, top_p: float, min_p: float) -> mx.array:
+    """Sets what top-p or min-p drops to -inf. The likeliest token always stays."""
+    order = mx.argsort(-logits, axis=-1)
+    probabilities = mx.softmax(mx.take_along_axis(logits, order, axis=-1), axis=-1)
+    before = mx.cumsum(probabilities, axis=-1) - probabilities
+    kept = (before < top_p) & (probabilities >= min_p * probabilities[:, :1])
+    ranks = mx.argsort(order, axis=-1)
+    return mx.where(mx.take_along_axis(kept, ranks, axis=-1), logits, -mx.inf)
+
+
+def _suppression(tokens: Sequence[int], vocab_size: int) -> mx.array | None:
+    """What to add to logits so that the tokens are never chosen, or None where there are none."""
+    if not tokens:
+        return None
+    bias = mx.zeros((1, vocab_size))
+    bias[:, mx.array(list(tokens), dtype=mx.uint32)] = -mx.inf
+    return bias

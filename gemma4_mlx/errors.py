@@ -1,0 +1,22 @@
+"""The errors a user can cause. Each is one line that says what, why and what to do instead, and carries its exit code.
+
+Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 does not fit in memory, 130 interrupted.
+"""
+
+
+class GemmaError(Exception):
+    """A file, a checkpoint or an input that can't be used."""
+
+    exit_code = 1
+
+
+class UsageError(GemmaError):
+    """Options that contradict each other or are out of range."""
+
+    exit_code = 2
+
+
+class DoesNotFitError(GemmaError):
+    """The request needs more memory than the device gives."""
+
+    exit_code = 3

@@ -1,0 +1,98 @@
+"""Gemma 4 Unified: text, image, audio and video embeddings spliced into one sequence for one decoder."""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.images import Patches
+from gemma4_mlx.model.cache import Cache, make_caches
+from gemma4_mlx.model.embedders import MediaProjection, VisionEmbedder
+from gemma4_mlx.model.masks import Block
+from gemma4_mlx.model.text import LanguageModel
+from gemma4_mlx.prompt.prompt import Span
+
+
+class Gemma4Unified(nn.Module):
+    """The whole model. Module names are those of MLX checkpoints."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.language_model = LanguageModel(config.text)
+        if config.vision is not None:
+            vision = config.vision
+            self.vision_embedder = VisionEmbedder(vision)
+            self.embed_vision = MediaProjection(vision.mm_embed_dim, config.text.hidden_size, vision.rms_norm_eps)
+        if config.audio is not None:
+            audio = config.audio
+            self.embed_audio = MediaProjection(audio.samples_per_token, config.text.hidden_size, audio.rms_norm_eps)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The decoder layers, where adapters attach."""
+        return self.language_model.model.layers
+
+    def make_caches(self, max_length: int) -> list[Cache]:
+        """Empty caches for at most `max_length` positions."""
+        return make_caches(self.config.text, max_length)
+
+    def __call__(
+        self, embeddings: mx.array, caches: Sequence[Cache] | None = None, blocks: Sequence[Block] = ()
+    ) -> mx.array:
+        """Hidden states `(B, L, hidden)` of embeddings `(B, L, hidden)` that follow the positions in `caches`."""
+        return self.language_model.model(embeddings, caches, blocks)
+
+    def logits(self, hidden: mx.array) -> mx.array:
+        """Float32 logits `(B, L, vocab)`."""
+        return self.language_model.logits(hidden)
+
+    def embed(self, ids: Sequence[int], spans: Sequence[Span] = (), start: int = 0) -> mx.array:
+        """Embeddings `(1, L, hidden)` of the ids at positions from `start` on, media features in their places.
+
+        Every span must lie inside. Nothing is evaluated: projections, splice and what reads them stay one lazy graph.
+        """
+        tokens = np.asarray(ids, dtype=np.int32)
+        for span in spans:
+            tokens[span.start - start : span.stop - start] = self.config.tokens.pad
+        text = self.language_model.model.embed(mx.array(tokens)[None])
+        if not spans:
+            return text
+        features = self._features(spans)
+        pieces, position = [], 0
+        for span in spans:
+            pieces += [text[:, position : span.start - start], features[span.start][None]]
+            position = span.stop - start
+        return mx.concatenate([*pieces, text[:, position:]], axis=1)
+
+    def _features(self, spans: Sequence[Span]) -> dict[int, mx.array]:
+        """The rows `(n, hidden)` of each span by its start; one projection for all spans that use it."""
+        features: dict[int, mx.array] = {}
+        vision = [span for span in spans if span.kind != "audio"]
+        audio = [span for span in spans if span.kind == "audio"]
+        for group, project in ((vision, self._project_patches), (audio, self._project_frames)):
+            if group:
+                stops = np.cumsum([span.stop - span.start for span in group]).tolist()
+                rows = mx.split(project(group), stops[:-1])
+                features |= {span.start: part for span, part in zip(group, rows, strict=True)}
+        return features
+
+    def _project_patches(self, spans: Sequence[Span]) -> mx.array:
+        if self.config.vision is None:
+            raise GemmaError("this checkpoint has no vision_config: it can't read images or video")
+        patches = [span.features for span in spans if isinstance(span.features, Patches)]
+        pixels = mx.array(np.concatenate([item.pixels for item in patches]))
+        if pixels.dtype == mx.uint8:
+            pixels = pixels.astype(mx.float32) / 255
+        positions = mx.array(np.concatenate([item.positions for item in patches]))
+        dtype = self.language_model.model.dtype
+        return self.embed_vision(self.vision_embedder(pixels.astype(dtype), positions))
+
+    def _project_frames(self, spans: Sequence[Span]) -> mx.array:
+        if self.config.audio is None:
+            raise GemmaError("this checkpoint has no audio_config: it can't listen")
+        frames = [span.features for span in spans if isinstance(span.features, np.ndarray)]
+        return self.embed_audio(mx.array(np.concatenate(frames)).astype(self.language_model.model.dtype))

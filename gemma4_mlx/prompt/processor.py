@@ -1,0 +1,233 @@
+"""Messages with media -> `Prompt`: the checkpoint's template, tokenizer and media settings in one place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gemma4_mlx.config import AudioConfig, ModelConfig, TokenIds, VisionConfig, read_json
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.images import Patches
+from gemma4_mlx.media.sources import MediaLimits
+from gemma4_mlx.media.video import Video
+from gemma4_mlx.prompt.messages import MediaPart, quote_all, read_messages
+from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
+from gemma4_mlx.prompt.template import ChatTemplate
+from gemma4_mlx.prompt.tokenizer import Tokenizer
+
+IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
+"""What templates write where a picture, a sound or a film goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaOptions:
+    """How media are read.
+
+    Attributes:
+        image_tokens: at most this many tokens for a picture: 70, 140, 280, 560 or 1120.
+        frame_tokens: the same for a frame of a film.
+        max_frames: at most this many frames of a film.
+        fps: frames a second of film; None spreads max_frames over its length.
+        soundtrack: whether a film's sound follows its frames.
+        limits: what is refused before it is decoded.
+    """
+
+    image_tokens: int = 280
+    frame_tokens: int = 70
+    max_frames: int = 32
+    fps: float | None = None
+    soundtrack: bool = True
+    limits: MediaLimits = field(default_factory=MediaLimits)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "MediaOptions":
+        """The checkpoint's own settings in processor_config.json; the defaults above where it has none."""
+        path = folder / "processor_config.json"
+        config = read_json(path) if path.is_file() else {}
+        image, video = config.get("image_processor") or {}, config.get("video_processor") or {}
+        return cls(
+            image_tokens=image.get("max_soft_tokens", cls().image_tokens),
+            frame_tokens=video.get("max_soft_tokens", cls().frame_tokens),
+            max_frames=video.get("num_frames", cls().max_frames),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """Everything of a checkpoint that turns messages into a prompt."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    media: MediaOptions
+    generation_config: Mapping[str, Any]
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Processor":
+        """Reads tokenizer, template and settings; no weights are needed."""
+        config = ModelConfig.from_folder(folder)
+        tokens = config.tokens
+        placeholders = {IMAGE: tokens.image, AUDIO: tokens.audio, VIDEO: tokens.video}
+        return cls(
+            config=config,
+            tokenizer=Tokenizer.from_folder(folder, placeholders),
+            template=ChatTemplate.from_folder(folder),
+            media=MediaOptions.from_folder(folder),
+            generation_config=_generation_config(folder),
+        )
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        enable_thinking: bool = False,
+        prefill_response: str = "",
+        media: MediaOptions | None = None,
+        **template_variables: Any,
+    ) -> Prompt:
+        """Renders, loads what the messages refer to, and expands placeholders, in the user's order.
+
+        `prefill_response` is how the model's reply begins. Raises GemmaError for messages or media that can't be read.
+        """
+        quote = self.tokenizer.quote
+        read, parts = read_messages(messages, quote)
+        rendered = self.template.render(
+            read,
+            tools=quote_all(tools, quote) or None,
+            enable_thinking=enable_thinking,
+            add_generation_prompt=True,
+            bos_token=self.tokenizer.settings.get("bos_token", ""),
+            **template_variables,
+        )
+        loaded = [load_part(part, media or self.media) for part in parts]
+        return expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
+
+
+Media = Patches | Video | list[np.ndarray]
+"""What one media part of a message becomes: a picture, a film, or a sound's clips."""
+
+
+def load_part(part: MediaPart, options: MediaOptions) -> Media:
+    """Decodes one part. Something that is decoded already passes through."""
+    if isinstance(part.source, (Patches, Video)) or _is_clips(part.source):
+        return part.source
+    if part.kind == "image":
+        from gemma4_mlx.media.images import load_image
+
+        return load_image(part.source, options.image_tokens, options.limits)
+    if part.kind == "audio":
+        from gemma4_mlx.media.audio import load_audio
+
+        return load_audio(part.source, options.limits)
+    from gemma4_mlx.media.video import load_video
+
+    return load_video(
+        part.source,
+        max_frames=options.max_frames,
+        fps=options.fps,
+        budget=options.frame_tokens,
+        soundtrack=options.soundtrack,
+        limits=options.limits,
+    )
+
+
+def expand(rendered: str, media: Sequence[Media], tokenizer: Tokenizer, config: ModelConfig) -> Prompt:
+    """Token ids of rendered text, each placeholder replaced by as many as its media have features."""
+    builder = _Builder(tokenizer, config.tokens)
+    kinds = {config.tokens.image: Patches, config.tokens.audio: list, config.tokens.video: Video}
+    waiting = iter(media)
+    for id, text in tokenizer.pieces(rendered):
+        if id is None:
+            builder.text(text)
+        elif id not in kinds:
+            builder.token(id)
+        else:
+            item = next(waiting, None)
+            if item is None or not isinstance(item, kinds[id]):
+                raise GemmaError(f"the template wrote {text} where the messages have no such media")
+            _check_features(item, config.vision, config.audio)
+            builder.media(item)
+    left = sum(1 for _ in waiting)
+    if left:
+        raise GemmaError(f"the template left out {left} of {len(media)} media; put them into user messages")
+    return builder.finish()
+
+
+class _Builder:
+    """Collects ids and spans. Plain text is encoded in one piece up to the next control token."""
+
+    def __init__(self, tokenizer: Tokenizer, tokens: TokenIds) -> None:
+        self._encode, self._tokens = tokenizer.encode, tokens
+        self._ids: list[int] = []
+        self._spans: list[Span] = []
+        self._text = ""
+
+    def text(self, text: str) -> None:
+        self._text += text
+
+    def token(self, id: int) -> None:
+        if self._text:
+            self._ids += self._encode(self._text)
+            self._text = ""
+        self._ids.append(id)
+
+    def media(self, item: Media) -> None:
+        tokens = self._tokens
+        if isinstance(item, Patches):
+            self._span("image", tokens.image, item, tokens.image_start, tokens.image_end)
+        elif isinstance(item, Video):
+            for index, (frame, seconds) in enumerate(zip(item.frames, item.timestamps, strict=True)):
+                self.text(f"{' ' if index else ''}{int(seconds) // 60:02d}:{int(seconds) % 60:02d} ")
+                self._span("video", tokens.video, frame, tokens.image_start, tokens.image_end)
+            self.media(item.soundtrack)
+        else:
+            for clip in item:
+                self._span("audio", tokens.audio, clip, tokens.audio_start, tokens.audio_end)
+
+    def _span(self, kind: MediaKind, id: int, features: Patches | np.ndarray, start: int, end: int) -> None:
+        self.token(start)
+        span = Span(kind, len(self._ids), features)
+        self._spans.append(span)
+        self._ids += [id] * (span.stop - span.start)
+        self.token(end)
+
+    def finish(self) -> Prompt:
+        """The prompt, after a check that placeholders stand for features and for nothing else."""
+        if self._text:
+            self._ids += self._encode(self._text)
+        placeholders = {self._tokens.image, self._tokens.video, self._tokens.audio}
+        found = sum(1 for id in self._ids if id in placeholders)
+        rows = sum(span.stop - span.start for span in self._spans)
+        if found != rows:
+            raise GemmaError(
+                f"the prompt has {found} media placeholders for {rows} features; is tokenizer.json damaged?"
+            )
+        return Prompt(tuple(self._ids), tuple(self._spans))
+
+
+def _check_features(item: Media, vision: VisionConfig | None, audio: AudioConfig | None) -> None:
+    """Raises GemmaError where the checkpoint does not read this kind of media, or reads it in another shape."""
+    clips = item if isinstance(item, list) else item.soundtrack if isinstance(item, Video) else []
+    frames = item.frames if isinstance(item, Video) else [item] if isinstance(item, Patches) else []
+    if frames and (vision is None or frames[0].pixels.shape[1] != vision.patch_size**2 * 3):
+        raise GemmaError(
+            "this checkpoint does not read pictures" if vision is None else "its patches have another size"
+        )
+    if clips and (audio is None or clips[0].shape[1] != audio.samples_per_token):
+        raise GemmaError("this checkpoint does not listen" if audio is None else "its audio frames have another size")
+
+
+def _generation_config(folder: Path) -> Mapping[str, Any]:
+    """generation_config.json; where there is none, what config.json says of the end of a reply."""
+    path = folder / "generation_config.json"
+    if path.is_file():
+        return read_json(path)
+    config = read_json(folder / "config.json")
+    return {"do_sample": False, "eos_token_id": config.get("eos_token_id", config["text_config"].get("eos_token_id"))}
+
+
+def _is_clips(source: Any) -> bool:
+    return isinstance(source, list) and all(isinstance(clip, np.ndarray) for clip in source)

@@ -1,0 +1,111 @@
+"""Text <-> token ids, with the template's markup and people's text kept apart.
+
+Control tokens count only where the template wrote them. People's text is *quoted* before it is rendered: a mark goes
+behind each first letter of a control token, so that none can form, not even across two parts. Encoding cuts the
+rendered text at the control tokens that are left, takes the marks out again and encodes each piece as plain text.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gemma4_mlx.config import read_json
+from gemma4_mlx.errors import GemmaError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+MARK = "\ue000"
+"""A private-use character. Where people's text has it, it is doubled."""
+
+
+class Tokenizer:
+    """A checkpoint's `tokenizer.json`, its control tokens by content, and streaming decoding."""
+
+    def __init__(self, backend: "tokenizers.Tokenizer", settings: Mapping[str, Any], placeholders: Mapping[str, int]):
+        """`settings` are tokenizer_config.json's; `placeholders` are control tokens that config.json names."""
+        self._backend = backend
+        backend.encode_special_tokens = True
+        added = backend.get_added_tokens_decoder()
+        self.control_ids = {token.content: id for id, token in added.items() if token.special}
+        self.settings = settings
+        for token, id in placeholders.items():
+            if self.control_ids.setdefault(token, id) != id:
+                raise GemmaError(f"{token} is {self.control_ids[token]} in tokenizer.json but {id} in config.json")
+        pattern = "|".join(re.escape(token) for token in sorted(self.control_ids, key=len, reverse=True))
+        self._control = re.compile(f"({pattern})")
+        first_letters = "".join(sorted({token[0] for token in self.control_ids}))
+        self._quotable = re.compile(f"[{re.escape(first_letters)}{MARK}]")
+
+    @classmethod
+    def from_folder(cls, folder: Path, placeholders: Mapping[str, int]) -> "Tokenizer":
+        """Reads tokenizer.json and tokenizer_config.json. Raises GemmaError where they are missing or damaged."""
+        import tokenizers
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise GemmaError(f"{folder}: no tokenizer.json there; download or convert the checkpoint again")
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise GemmaError(f"{path}: not a tokenizer ({' '.join(str(error).split())})") from None
+        return cls(backend, read_json(folder / "tokenizer_config.json"), placeholders)
+
+    def quote(self, text: str) -> str:
+        """Text that renders as itself: no control token can form in it."""
+        return self._quotable.sub(lambda match: match[0] + MARK, text)
+
+    def pieces(self, rendered: str) -> Iterator[tuple[int | None, str]]:
+        """Cuts rendered text into control tokens `(id, content)` and plain pieces `(None, text)`, quotes taken out."""
+        for index, piece in enumerate(self._control.split(rendered)):
+            if index % 2:
+                yield self.control_ids[piece], piece
+            elif piece:
+                yield None, _unquote(piece)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; control tokens in it are spelled out."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def decoder(self) -> "StreamDecoder":
+        """A new streaming decoder."""
+        return StreamDecoder(self._backend)
+
+    def id(self, token: str) -> int:
+        """The id of a control token. Raises GemmaError where the vocabulary lacks it."""
+        try:
+            return self.control_ids[token]
+        except KeyError:
+            raise GemmaError(f"tokenizer.json: {token!r} is not among its special tokens") from None
+
+
+class StreamDecoder:
+    """Ids in, text out as soon as its characters are whole."""
+
+    def __init__(self, backend: "tokenizers.Tokenizer") -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self._backend = backend
+        self._stream = DecodeStream(skip_special_tokens=False)
+        self._pending: list[int] = []
+
+    def feed(self, id: int) -> str:
+        """The text that this id completes; empty inside a character of several tokens."""
+        self._pending.append(id)
+        text = self._stream.step(self._backend, id)
+        if text is None:
+            return ""
+        self._pending.clear()
+        return text
+
+    def finish(self) -> str:
+        """What is left of a character that never became whole, as replacement characters."""
+        text = self._backend.decode(self._pending, skip_special_tokens=False)
+        self._pending.clear()
+        return text
+
+
+def _unquote(text: str) -> str:
+    """Takes the marks out: each follows the character it was put behind."""
+    return re.sub(f"(.){MARK}", r"\1", text, flags=re.DOTALL) if MARK in text else text
