@@ -35,7 +35,7 @@ def load(
         processor = pool.submit(Processor.from_folder, folder)
         model = load_model(folder)
         if adapter_path is not None:
-            load_adapters(model, Path(adapter_path))
+            load_adapters(model, Path(adapter_path).expanduser())
         mx.eval(model.parameters())
         return model, processor.result()
 
@@ -52,6 +52,7 @@ def stream_generate(
     enable_thinking: bool = False,
     prefill_response: str = "",
     media: MediaOptions | None = None,
+    template_variables: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Iterator[Response]:
@@ -69,7 +70,12 @@ def stream_generate(
     else:
         messages = prompt
     read = processor.prompt(
-        messages, tools=tools, enable_thinking=enable_thinking, prefill_response=prefill_response, media=media
+        messages,
+        tools=tools,
+        enable_thinking=enable_thinking,
+        prefill_response=prefill_response,
+        media=media,
+        template_variables=template_variables or {},
     )
     return stream(model, processor.tokenizer, read, written, progress)
 

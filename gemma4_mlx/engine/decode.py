@@ -30,7 +30,8 @@ def decode(
         if count < max_tokens:
             following = sampler(step(model, caches, token))
             mx.async_eval(following)
-        value: int = token.tolist()[0]
+        value = token.item()
+        assert isinstance(value, int)
         yield value
         if value in stop_ids or following is None:
             return

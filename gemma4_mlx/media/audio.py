@@ -127,7 +127,7 @@ def _converted(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 def _file_blocks(container: "InputContainer", stream: "Stream", name: str, limits: MediaLimits) -> Blocks:
     stated = stated_seconds(container, stream)
-    check_length(stated or 0, "sound", name, limits.max_audio_seconds)
+    check_length(stated or (container.duration or 0) / 1e6, "sound", name, limits.max_audio_seconds)
     # Only MP4 and MOV say to the sample where the sound ends within the last encoded packet.
     end = stated if container.format.name.startswith("mov") else None
     yield from _without_padding(_decoded(container, stream, name, stated, limits), end)

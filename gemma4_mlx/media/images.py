@@ -124,7 +124,7 @@ def _open_heic(source: Source, stream: IO[bytes]) -> "Image.Image":
     except ImportError as error:
         raise GemmaError(f"{source.name}: HEIC images need one more package: pip install 'gemma4-mlx[heic]'") from error
     try:
-        return pillow_heif.HeifImageFile(stream)  # type: ignore[no-untyped-call]
+        return pillow_heif.HeifImageFile(stream)
     except Exception as error:
         raise GemmaError(f"{source.name}: the HEIC image is broken or cut short") from error
 

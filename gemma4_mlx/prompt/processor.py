@@ -86,22 +86,22 @@ class Processor:
         enable_thinking: bool = False,
         prefill_response: str = "",
         media: MediaOptions | None = None,
-        **template_variables: Any,
+        template_variables: Mapping[str, Any] | None = None,
     ) -> Prompt:
         """Renders, loads what the messages refer to, and expands placeholders, in the user's order.
 
-        `prefill_response` is how the model's reply begins. Raises GemmaError for messages or media that can't be read.
+        `prefill_response` is how the model's reply begins; `template_variables` go to the template as they are.
+        Raises GemmaError for messages or media that can't be read.
         """
         quote = self.tokenizer.quote
         read, parts = read_messages(messages, quote)
-        rendered = self.template.render(
-            read,
-            tools=quote_all(tools, quote) or None,
-            enable_thinking=enable_thinking,
-            add_generation_prompt=True,
-            bos_token=self.tokenizer.settings.get("bos_token", ""),
-            **template_variables,
-        )
+        variables = {
+            "tools": quote_all(tools, quote) or None,
+            "enable_thinking": enable_thinking,
+            "add_generation_prompt": True,
+            "bos_token": self.tokenizer.settings.get("bos_token", ""),
+        }
+        rendered = self.template.render(read, **(variables | dict(template_variables or {})))
         loaded = [load_part(part, media or self.media) for part in parts]
         return expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
 
@@ -122,10 +122,15 @@ def load_part(part: MediaPart, options: MediaOptions) -> Media:
         from gemma4_mlx.media.audio import load_audio
 
         return load_audio(part.source, options.limits)
+    return read_video(part.source, options)
+
+
+def read_video(source: Any, options: MediaOptions) -> Video:
+    """Decodes a film."""
     from gemma4_mlx.media.video import load_video
 
     return load_video(
-        part.source,
+        source,
         max_frames=options.max_frames,
         fps=options.fps,
         budget=options.frame_tokens,

@@ -1,0 +1,225 @@
+"""`python -m gemma4_mlx.generate`: one question, one answer on stdout; everything else goes to stderr."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
+from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.errors import GemmaError, UsageError
+
+if TYPE_CHECKING:
+    from gemma4_mlx.engine.generation import Response
+    from gemma4_mlx.prompt.processor import MediaOptions
+
+STDIN = "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return run(answer, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="gemma4_mlx.generate", description="Ask Gemma 4 12B Unified about text, images, audio and video."
+    )
+    ask = parser.add_argument_group("what to ask")
+    ask.add_argument("--prompt", "-p", default=None, help='the question; "-" reads it from standard input')
+    ask.add_argument("--system", help="instructions for the model")
+    ask.add_argument("--image", action="append", default=[], help="path, URL or - (stdin); may be repeated")
+    ask.add_argument("--audio", action="append", default=[], help="path, URL or - (stdin); may be repeated")
+    ask.add_argument("--video", action="append", default=[], help="path, URL or - (stdin); may be repeated")
+    ask.add_argument("--prefill-response", default="", help="how the answer begins")
+    _add_model_options(parser)
+    _add_media_options(parser)
+    _add_reply_options(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print one JSON object instead of streaming the answer")
+    output.add_argument("--verbose", action="store_true", help="also print timings")
+    add_debug(output)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the model")
+    group.add_argument("--model", help="folder or Hub repository (default: $GEMMA4_MODEL)")
+    group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    group.add_argument("--offline", action="store_true", help="use only what is downloaded already")
+    group.add_argument("--adapter-path", help="folder with LoRA adapters")
+    group.add_argument("--chat-template-config", type=_json_object, default={}, help="JSON object for the template")
+
+
+def _add_media_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reading media")
+    group.add_argument(
+        "--image-tokens", type=int, choices=(70, 140, 280, 560, 1120), help="detail of images; 1120 for text in them"
+    )
+    group.add_argument("--fps", type=float, help="frames a second of video (default: spread evenly)")
+    group.add_argument("--max-frames", type=int, help="at most this many frames of a video")
+    group.add_argument("--no-soundtrack", action="store_true", help="watch videos without their sound")
+
+
+def _add_reply_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the reply (defaults: the checkpoint's generation_config.json)")
+    group.add_argument("--max-tokens", "-m", type=int, help="longest reply (default: 1024)")
+    group.add_argument("--temp", "--temperature", type=float, dest="temperature", help="0 takes the likeliest token")
+    group.add_argument("--top-p", type=float)
+    group.add_argument("--top-k", type=int)
+    group.add_argument("--min-p", type=float)
+    group.add_argument("--repetition-penalty", type=float)
+    group.add_argument("--seed", type=int, help="makes sampling repeatable")
+    group.add_argument("--stop", action="append", help="end the answer before this text; may be repeated")
+    group.add_argument("--enable-thinking", action="store_true", help="let the model think first")
+    group.add_argument("--hide-thinking", action="store_true", help="do not show the thought on stderr")
+    group.add_argument("--prefill-step-size", type=int, help="tokens of prompt read at once (default: 512)")
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Loads, asks, prints. Ctrl-C keeps what was said."""
+    started = time.perf_counter()
+    check_usage(args)
+    read_stdin(args)
+    from gemma4_mlx import api
+
+    terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
+    terminal.status("loading the model")
+    model, processor = api.load(
+        args.model, revision=args.revision, offline=args.offline, adapter_path=args.adapter_path
+    )
+    loaded = time.perf_counter()
+    terminal.status("reading the prompt")
+    media = media_options(args, processor.media)
+    said = Reply()
+    try:
+        for response in api.stream_generate(
+            model,
+            processor,
+            messages(args, media),
+            media=media,
+            enable_thinking=args.enable_thinking,
+            prefill_response=args.prefill_response,
+            template_variables=args.chat_template_config,
+            progress=terminal.progress,
+            **reply_options(args),
+        ):
+            said.add(response)
+            if not args.json:
+                terminal.show(response)
+    except KeyboardInterrupt:
+        said.finish_reason = "interrupted"
+    terminal.end()
+    if args.json:
+        print(json.dumps(said.as_dict(), ensure_ascii=False))
+    report = said.report()
+    if args.verbose:
+        report |= {"Load": f"{loaded - started:.2f} s", "First token": f"{said.first_token - started:.2f} s"}
+    terminal.report(report)
+    return EXIT_INTERRUPTED if said.finish_reason == "interrupted" else 0
+
+
+@dataclass
+class Reply:
+    """What was said so far."""
+
+    content: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    first_token: float = 0.0
+    last: "Response | None" = None
+
+    def add(self, response: "Response") -> None:
+        """Takes in one piece."""
+        if self.last is None:
+            self.first_token = time.perf_counter()
+        if response.channel == "answer":
+            self.content += response.text
+        else:
+            self.reasoning += response.text
+        self.finish_reason, self.last = response.finish_reason, response
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
+        figures = ("prompt_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
+        texts = {"content": self.content, "reasoning": self.reasoning, "finish_reason": self.finish_reason}
+        return texts | {name: getattr(self.last, name, None) for name in figures}
+
+    def report(self) -> dict[str, str]:
+        """The footer's lines; empty where not one token came."""
+        last = self.last
+        if last is None:
+            return {}
+        return {
+            "Prompt": f"{last.prompt_tokens} tokens, {last.prompt_tps:.3f} tokens-per-sec",
+            "Generation": f"{last.generation_tokens} tokens, {last.generation_tps:.3f} tokens-per-sec",
+            "Peak memory": f"{last.peak_memory / 1e9:.3f} GB",
+        }
+
+
+def check_usage(args: argparse.Namespace) -> None:
+    """Raises UsageError for what can be told before anything is loaded."""
+    args.model = args.model or os.environ.get("GEMMA4_MODEL")
+    if not args.model:
+        raise UsageError("no model: give --model FOLDER_OR_REPO, or set GEMMA4_MODEL")
+    if args.prompt is None:
+        raise UsageError("no prompt: give --prompt TEXT, or --prompt - to read it from standard input")
+    if [args.prompt, *args.image, *args.audio, *args.video].count(STDIN) > 1:
+        raise UsageError("standard input can be read once: only one option may be -")
+    from gemma4_mlx.engine.options import GenerationOptions
+
+    GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
+
+
+def read_stdin(args: argparse.Namespace) -> None:
+    """Puts standard input where an option says -: text for the prompt, bytes for media."""
+    if args.prompt == STDIN:
+        try:
+            args.prompt = sys.stdin.buffer.read().decode().strip()
+        except UnicodeDecodeError:
+            raise GemmaError(
+                "standard input is not UTF-8 text; media go to --image -, --audio - or --video -"
+            ) from None
+    for sources in (args.image, args.audio, args.video):
+        if STDIN in sources:
+            sources[sources.index(STDIN)] = sys.stdin.buffer
+
+
+def media_options(args: argparse.Namespace, own: "MediaOptions") -> "MediaOptions":
+    """The checkpoint's media options with what the command line changes."""
+    given = {"image_tokens": args.image_tokens, "fps": args.fps, "max_frames": args.max_frames}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(own, soundtrack=not args.no_soundtrack, **changes)
+
+
+def reply_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the reply; None where it says nothing."""
+    names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
+    return {name: getattr(args, name) for name in (*names, "prefill_step_size")}
+
+
+def messages(args: argparse.Namespace, media: "MediaOptions") -> list[dict[str, Any]]:
+    """The conversation: pictures and films before the question, sounds after it, as the model was trained."""
+    from gemma4_mlx.api import user_message
+    from gemma4_mlx.prompt.processor import read_video
+
+    videos = [read_video(source, media) for source in args.video]
+    soundtracks = [video.soundtrack for video in videos if video.soundtrack]
+    silent = [replace(video, soundtrack=[]) for video in videos]
+    system = [{"role": "system", "content": args.system}] if args.system else []
+    return [*system, user_message(args.prompt, args.image, [*soundtracks, *args.audio], silent)]
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("a JSON object is expected")
+    return value

@@ -1,0 +1,69 @@
+"""What people see: the answer on stdout; thought, progress and figures on stderr."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from gemma4_mlx.engine.generation import Response
+
+DIM, RESET, CLEAR_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
+
+# A reply could move the cursor or rename the window; a terminal gets its control characters as visible symbols.
+CONTROL_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+
+
+class Terminal:
+    """Streams a reply. Status lines appear only where stderr is a terminal."""
+
+    def __init__(self, show_thought: bool) -> None:
+        self._show_thought = show_thought
+        self._interactive = sys.stderr.isatty()
+        self._colour = self._interactive and "NO_COLOR" not in os.environ
+        self._status = False
+        self._open_line: TextIO | None = None
+
+    def status(self, text: str) -> None:
+        """Shows what is going on, in place of the last status."""
+        if self._interactive:
+            print(f"{CLEAR_LINE}{text} ...", end="", file=sys.stderr, flush=True)
+            self._status = True
+
+    def progress(self, done: int, total: int) -> None:
+        """Shows how much of the prompt is read."""
+        self.status(f"reading the prompt: {done} of {total} tokens")
+
+    def show(self, response: "Response") -> None:
+        """Prints a piece of the answer, or of the thought unless it is hidden."""
+        self.clear()
+        if response.channel == "answer":
+            self._write(sys.stdout, response.text)
+        elif self._show_thought:
+            self._write(sys.stderr, f"{DIM}{response.text}{RESET}" if self._colour and response.text else response.text)
+
+    def end(self) -> None:
+        """Ends the line that the reply left open."""
+        self.clear()
+        if self._open_line is not None:
+            print(file=self._open_line, flush=True)
+            self._open_line = None
+
+    def report(self, lines: Mapping[str, str]) -> None:
+        """Prints figures after ten equals signs."""
+        print("=" * 10, *(f"{name}: {value}" for name, value in lines.items()), sep="\n", file=sys.stderr)
+
+    def clear(self) -> None:
+        """Takes the status line away."""
+        if self._status:
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
+            self._status = False
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        if not text:
+            return
+        if self._open_line not in (None, stream):
+            print(file=self._open_line, flush=True)
+        plain = text.translate(CONTROL_SYMBOLS) if stream is sys.stdout and stream.isatty() else text
+        print(plain, end="", file=stream, flush=True)
+        self._open_line = stream

@@ -1,0 +1,8 @@
+"""`python -m gemma4_mlx.generate`; the function of this name is `gemma4_mlx.api.generate`."""
+
+import sys
+
+from gemma4_mlx.commands.generate import main
+
+if __name__ == "__main__":
+    sys.exit(main())
