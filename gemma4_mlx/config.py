@@ -167,7 +167,7 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
         raise GemmaError(f"config.json: layer_types must list {SLIDING!r} and {FULL!r}, one for each layer")
     if config.get("num_hidden_layers", len(kinds)) != len(kinds):
         raise GemmaError(f"config.json: {len(kinds)} layer_types for {config['num_hidden_layers']} num_hidden_layers")
-    rope = {kind: _rope(config, kind) for kind in set(kinds)}
+    rope = {kind: _rope(config, kind) for kind in sorted(set(kinds))}
     overrides = {int(index): layer for index, layer in (config.get("per_layer_config") or {}).items()}
     return tuple(
         LayerConfig(

@@ -15,7 +15,8 @@ class Reference:
     def __init__(self, weights_path: str, config: dict) -> None:
         self.config, self.text = config, config["text_config"]
         self.weights = {
-            name.removeprefix("model."): np.asarray(tensor, np.float64) for name, tensor in load_file(weights_path).items()
+            name.removeprefix("model."): np.asarray(tensor, np.float64)
+            for name, tensor in load_file(weights_path).items()
         }
 
     def logits(self, ids: list[int], media: dict[int, Array]) -> Array:

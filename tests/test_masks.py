@@ -4,9 +4,9 @@ import mlx.core as mx
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import sliding
 
 from gemma4_mlx.model.masks import make_masks, sliding_mask
-from reference import sliding
 
 
 @st.composite

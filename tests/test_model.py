@@ -7,6 +7,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from reference import Reference
 
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.checkpoint.load import load_model
@@ -15,7 +16,6 @@ from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
-from reference import Reference
 
 TOLERANCE = 1e-4  # of logits that reach about 5; float32 rounding stays below 2e-5
 

@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 AMPLIFIED_ROUNDING = 0.15
 """What float32 rounding may become on the model fixture, of logits that reach about 12.
 
-Its random weights amplify a relative change of 1e-7 in the embeddings to 1e-3 in the logits and more: transformers itself,
-run again in float32 with another attention implementation, differs from the stored logits by up to 7e-3, and its
-float64 run by 2e-3. A wrong mask or a misplaced span shows as 0.8 and more. Exactness is shown on well-conditioned
+Its random weights amplify a relative change of 1e-7 in the embeddings to 1e-3 in the logits and more: transformers
+itself, run again in float32 with another attention implementation, differs from the stored logits by up to 7e-3, and
+its float64 run by 2e-3. A wrong mask or a misplaced span shows as 0.8 and more. Exactness is shown on well-conditioned
 weights in test_model.py.
 """
 

@@ -83,7 +83,9 @@ def test_users_order_is_kept_and_spans_point_at_placeholders(processor: Processo
 
 def test_long_audio_becomes_consecutive_clips(processor: Processor) -> None:
     sound = (np.zeros(16000 * 40, np.float32), 16000)
-    prompt = processor.prompt(user(text("Transcribe"), {"type": "audio", "audio": sound}, {"type": "audio", "audio": SECOND}))
+    prompt = processor.prompt(
+        user(text("Transcribe"), {"type": "audio", "audio": sound}, {"type": "audio", "audio": SECOND})
+    )
     assert [span.stop - span.start for span in prompt.spans] == [750, 250, 25]
 
 

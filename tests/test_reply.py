@@ -63,7 +63,21 @@ def test_tool_calls_are_shown_as_they_are(processor: Processor) -> None:
 
 def test_a_character_cut_short_is_not_lost_silently(processor: Processor) -> None:
     ids = processor.tokenizer.encode("日")[:-1]
-    assert parse(processor, ids)["answer"] == "\ufffd" * 2
+    assert parse(processor, ids)["answer"] == "\ufffd"
+
+
+def test_broken_bytes_between_whole_characters(processor: Processor) -> None:
+    byte = {value[0]: id for id, value in processor.tokenizer._byte_ids.items()}
+    ids = [
+        byte[0xC2],
+        byte[0x80 + 0x3E],
+        byte[0xE6],
+        *processor.tokenizer.encode("R"),
+        byte[0xFF],
+        byte[0xC3],
+        byte[0xA9],
+    ]
+    assert parse(processor, ids)["answer"] == "¾\ufffdR\ufffdé"
 
 
 def test_stop_strings_end_answers_but_not_thoughts(processor: Processor) -> None:

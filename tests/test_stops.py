@@ -12,7 +12,9 @@ def streamed(pieces: list[str], stops: list[str]) -> tuple[str, bool]:
     return shown, stream.found
 
 
-@given(st.lists(st.text("ab\n", max_size=4), max_size=12), st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3))
+@given(
+    st.lists(st.text("ab\n", max_size=4), max_size=12), st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3)
+)
 def test_shows_the_text_before_the_first_stop(pieces: list[str], stops: list[str]) -> None:
     text = "".join(pieces)
     ends = [text.find(stop) for stop in stops if stop in text]

@@ -5,6 +5,7 @@ behind each first letter of a control token, so that none can form, not even acr
 rendered text at the control tokens that are left, takes the marks out again and encodes each piece as plain text.
 """
 
+import codecs
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ class Tokenizer:
         for token, id in placeholders.items():
             if self.control_ids.setdefault(token, id) != id:
                 raise GemmaError(f"{token} is {self.control_ids[token]} in tokenizer.json but {id} in config.json")
+        bytes_in_vocabulary = {byte: backend.token_to_id(f"<0x{byte:02X}>") for byte in range(256)}
+        self._byte_ids = {id: bytes([byte]) for byte, id in bytes_in_vocabulary.items() if id is not None}
         pattern = "|".join(re.escape(token) for token in sorted(self.control_ids, key=len, reverse=True))
         self._control = re.compile(f"({pattern})")
         first_letters = "".join(sorted({token[0] for token in self.control_ids}))
@@ -70,7 +73,7 @@ class Tokenizer:
 
     def decoder(self) -> "StreamDecoder":
         """A new streaming decoder."""
-        return StreamDecoder(self._backend)
+        return StreamDecoder(self._backend, self._byte_ids)
 
     def id(self, token: str) -> int:
         """The id of a control token. Raises GemmaError where the vocabulary lacks it."""
@@ -81,29 +84,24 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Ids in, text out as soon as its characters are whole."""
+    """Ids in, text out as soon as its characters are whole.
 
-    def __init__(self, backend: "tokenizers.Tokenizer") -> None:
-        from tokenizers.decoders import DecodeStream
+    Tokens decode one by one, as Gemma's decoder neither strips nor joins anything; only bytes wait for each other.
+    """
 
-        self._backend = backend
-        self._stream = DecodeStream(skip_special_tokens=False)
-        self._pending: list[int] = []
+    def __init__(self, backend: "tokenizers.Tokenizer", byte_ids: Mapping[int, bytes]) -> None:
+        self._backend, self._byte_ids = backend, byte_ids
+        self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, id: int) -> str:
-        """The text that this id completes; empty inside a character of several tokens."""
-        self._pending.append(id)
-        text = self._stream.step(self._backend, id)
-        if text is None:
-            return ""
-        self._pending.clear()
-        return text
+        """The text that this id completes; empty inside a character of several byte tokens."""
+        if id in self._byte_ids:
+            return self._bytes.decode(self._byte_ids[id])
+        return self.finish() + self._backend.decode([id], skip_special_tokens=False)
 
     def finish(self) -> str:
-        """What is left of a character that never became whole, as replacement characters."""
-        text = self._backend.decode(self._pending, skip_special_tokens=False)
-        self._pending.clear()
-        return text
+        """What is left of a character that never became whole, as a replacement character."""
+        return self._bytes.decode(b"", final=True)
 
 
 def _unquote(text: str) -> str:

@@ -1,0 +1,259 @@
+"""`python -m gemma4_mlx.generate` as people and scripts use it."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from media.media_files import video_bytes
+from media.test_bad_inputs import IMAGES, SOUNDS, SOURCES, VIDEOS, in_folder
+from PIL import Image
+
+from gemma4_mlx import api
+from gemma4_mlx.commands.generate import main
+
+ROOT = Path(__file__).resolve().parent.parent
+FOOTER = re.compile(
+    r"={10}\nPrompt: \d+ tokens, [\d.]+ tokens-per-sec\nGeneration: \d+ tokens, [\d.]+ tokens-per-sec\n"
+    r"Peak memory: [\d.]+ GB\n"
+)
+
+
+@pytest.fixture
+def loaded(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The tiny checkpoint, loaded once for all commands of this file."""
+    if not hasattr(loaded, "both"):
+        loaded.both = api.load(tiny_folder)
+    monkeypatch.setattr(api, "load", lambda *args, **options: loaded.both)
+    return str(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("media")
+    Image.new("RGB", (60, 40), "green").save(folder / "photo.png")
+    soundfile.write(folder / "note.wav", np.zeros(8000), 16000)
+    (folder / "film.mp4").write_bytes(video_bytes())
+    return folder
+
+
+def run(loaded: str, *options: str) -> int:
+    return main(["--model", loaded, "--temp", "0", "-m", "8", *options])
+
+
+def start(*options: str, **popen: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "gemma4_mlx.generate", *options],
+        cwd=ROOT, stdout=popen.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE, text=True, **popen,
+    )  # fmt: skip
+
+
+def test_answer_on_stdout_and_figures_on_stderr(loaded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(loaded, "--prompt", "Hello") == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("\n")
+    assert len(out) > 1
+    assert FOOTER.fullmatch(err)
+
+
+def test_all_modalities_in_one_question(loaded: str, media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--image",
+        str(media / "photo.png"),
+        "--audio",
+        str(media / "note.wav"),
+        "--video",
+        str(media / "film.mp4"),
+    ]
+    assert run(loaded, "-p", "What?", *options, "--image-tokens", "70", "--max-frames", "2", "--json") == 0
+    reply = json.loads(capsys.readouterr().out)
+    assert reply["finish_reason"] in ("stop", "length")
+    assert reply["generation_tokens"] <= 8
+    assert reply["prompt_tokens"] > 60 + 13 + 2 * 50
+    assert set(reply) == {
+        "content", "reasoning", "finish_reason", "prompt_tokens", "prompt_tps", "generation_tokens", "generation_tps",
+        "peak_memory",
+    }  # fmt: skip
+
+
+def test_chunked_and_whole_prompts_give_the_same_answer(
+    loaded: str, media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for size in ("5", "4096"):
+        assert run(loaded, "-p", "A? " * 30, "--image", str(media / "photo.png"), "--prefill-step-size", size) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+
+
+def test_seed_repeats_the_answer(loaded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(seed: str) -> str:
+        main(["--model", loaded, "-p", "Hello", "--seed", seed, "-m", "12"])
+        return capsys.readouterr().out
+
+    assert said("1") == said("1")
+    assert said("1") != said("2")
+
+
+def test_prompt_and_image_from_stdin(
+    loaded: str, media: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def piped(data: bytes, *options: str) -> str:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert run(loaded, *options) == 0
+        return capsys.readouterr().out
+
+    photo = media / "photo.png"
+    assert piped(b"Hello\n", "-p", "-") == piped(b"", "-p", "Hello")
+    assert piped(photo.read_bytes(), "-p", "x", "--image", "-") == piped(b"", "-p", "x", "--image", str(photo))
+
+
+def test_thought_never_reaches_stdout(loaded: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    from gemma4_mlx.engine.generation import Response
+
+    def respond(text: str, channel: Any, reason: Any = None) -> Response:
+        return Response(
+            text=text, channel=channel, token=1, prompt_tokens=1, prompt_tps=1.0, generation_tokens=1,
+            generation_tps=1.0, peak_memory=1, finish_reason=reason,
+        )  # fmt: skip
+
+    replies = [
+        respond("hm", "thought"),
+        respond("so", "thought"),
+        respond("Yes", "answer"),
+        respond(".", "answer", "stop"),
+    ]
+    monkeypatch.setattr(api, "stream_generate", lambda *args, **options: iter(replies))
+    assert run(loaded, "-p", "x") == 0
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("hmso\n==========")) == ("Yes.\n", True)
+    assert run(loaded, "-p", "x", "--hide-thinking") == 0
+    assert "hm" not in capsys.readouterr().err
+    assert run(loaded, "-p", "x", "--json") == 0
+    reply = json.loads(capsys.readouterr().out)
+    assert (reply["content"], reply["reasoning"]) == ("Yes.", "hmso")
+
+
+# (options, exit code, the line); every file of the media tables follows with exit code 1
+USAGE = [
+    ([], 2, 'no prompt: give --prompt TEXT, or --prompt - to read it from standard input'),
+    (["-p", "-", "--image", "-"], 2, "standard input can be read once: only one option may be -"),
+    (["-p", "x", "--max-tokens", "0"], 2, "max_tokens must be from 1 up, not 0"),
+    (["-p", "x", "--max-tokens", "-5"], 2, "max_tokens must be from 1 up, not -5"),
+    (["-p", "x", "--temp", "-1"], 2, "temperature must be from 0 to 100, not -1.0"),
+    (["-p", "x", "--temp", "nan"], 2, "temperature must be from 0 to 100, not nan"),
+    (["-p", "x", "--top-p", "0"], 2, "top_p must be over 0 and at most 1, not 0.0"),
+    (["-p", "x", "--top-k", "-1"], 2, "top_k must be from 0 up, not -1"),
+    (["-p", "x", "--min-p", "7"], 2, "min_p must be from 0 to 1, not 7.0"),
+    (["-p", "x", "--repetition-penalty", "0"], 2, "repetition_penalty must be over 0 up to 100, not 0.0"),
+    (["-p", "x", "--seed", "-1"], 2, "seed must be from 0 to 2**64 - 1, not -1"),
+    (["-p", "x", "--prefill-step-size", "0"], 2, "prefill_step_size must be from 1 up, not 0"),
+    (["-p", "x" * 20_000], 1, "the prompt has 20017 tokens; the model reads at most 8191: shorten it"),
+]  # fmt: skip
+FILES = [
+    (option, name, content, line)
+    for option, table in (("--image", IMAGES), ("--audio", SOUNDS), ("--video", VIDEOS))
+    for name, content, options, line in table
+    if not options and not isinstance(content, tuple)
+]
+ADDRESSES = [(source, line) for _, source, options, line in SOURCES if not options and isinstance(source, str)]
+
+
+@pytest.mark.parametrize(("options", "code", "line"), USAGE)
+def test_wrong_use_is_one_line(
+    loaded: str, options: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", loaded, *options]) == code
+    assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+@pytest.mark.parametrize(("option", "name", "content", "line"), FILES, ids=lambda value: str(value)[:30])
+def test_bad_files_are_one_line(
+    *, loaded: str, option: str, name: str, content: Any, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = in_folder(name, content, tmp_path)
+    assert run(loaded, "-p", "x", option, path) == 1
+    assert capsys.readouterr() == ("", f"error: {line}\n".replace("{}", str(tmp_path)))
+
+
+@pytest.mark.parametrize(("address", "line"), ADDRESSES)
+def test_bad_addresses_are_one_line(loaded: str, address: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(loaded, "-p", "x", "--image", address) == 1
+    assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+def test_sixty_bad_inputs() -> None:
+    assert len(USAGE) + len(FILES) + len(ADDRESSES) >= 60
+
+
+@pytest.mark.parametrize("option", ["--image-tokens=281", "--no-such-option", "--chat-template-config=[1]"])
+def test_argparse_errors_exit_with_2(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["-p", "x", option])
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_model_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "/nowhere/at/all", "-p", "x"]) == 1
+    line = "error: /nowhere/at/all: no such folder, nor the name of a Hub repository (owner/name)\n"
+    assert capsys.readouterr() == ("", line)
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "/nowhere/at/all", "-p", "x", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_was_said(tiny_folder: Path) -> None:
+    process = start("--model", str(tiny_folder), "-p", "Hello", "-m", "8000", "--seed", "3", "--top-p", "1")
+    assert process.stdout is not None
+    first = process.stdout.read(20)
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert len(first) == 20
+    assert rest.endswith("\n")
+    assert FOOTER.fullmatch(err)
+
+
+def test_closed_pipe_and_full_disk(tiny_folder: Path) -> None:
+    options = ("--model", str(tiny_folder), "-p", "Hello", "-m", "2000", "--seed", "3")
+    process = start(*options)
+    assert process.stdout is not None
+    process.stdout.read(5)
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=20) == 1
+    with Path("/dev/full").open("w") as full:
+        process = start(*options, stdout=full)
+        assert process.communicate(timeout=20)[1] == "error: [Errno 28] No space left on device\n"
+        assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "most", "unwanted"),
+    [
+        ("import gemma4_mlx", 0.3, ("numpy", "mlx", "transformers", "mlx_lm")),
+        ("import gemma4_mlx.commands.generate as g; g.make_parser()", 0.5, ("numpy", "mlx", "transformers", "mlx_lm")),
+        ("import gemma4_mlx.api", 2.0, ("PIL", "av", "transformers", "mlx_lm", "huggingface_hub")),
+    ],
+)
+def test_starts_light(code: str, most: float, unwanted: tuple[str, ...]) -> None:
+    started = time.perf_counter()
+    script = f"{code}; import sys; print(sorted(set({unwanted!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ}
+    )
+    assert done.stdout == "[]\n"
+    assert time.perf_counter() - started < most * 10
