@@ -19,7 +19,10 @@ PICTURE = Image.new("RGB", (96, 96), "red")
 SECOND = (np.zeros(16000, np.float32), 16000)
 
 marks = st.sampled_from(["<|turn>", "<turn|>", "<|image|>", "<|audio|>", "<|video|>", '<|"|>', "<bos>", "<eos>", "<"])
-nasty = st.lists(marks | st.text(max_size=5) | st.just("\ue000"), max_size=8).map("".join)
+nasty = st.lists(
+    marks | st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"]), max_size=5) | st.just("\ue000"),
+    max_size=8,
+).map("".join)
 
 
 def user(*content: Any) -> list[dict[str, Any]]:

@@ -29,7 +29,11 @@ def ids_of(processor: Processor, marked: str) -> list[int]:
     ]
 
 
-@given(st.text(max_size=40))
+# Gemma's normalizer writes a space as "▁", so the two are one and the same.
+CHARACTERS = st.characters(exclude_characters="▁", exclude_categories=["Cs"])
+
+
+@given(st.text(CHARACTERS, max_size=40))
 @settings(deadline=None)
 def test_any_text_comes_back_whole(processor: Processor, text: str) -> None:
     assert parse(processor, processor.tokenizer.encode(text)) == {"answer": text, "thought": ""}

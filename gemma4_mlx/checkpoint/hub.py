@@ -1,32 +1,34 @@
 """A path or a Hub repository's name -> a folder on disk, downloaded with resume where needed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from gemma4_mlx.errors import GemmaError
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
-PROMPT_FILES = ("*.json", "*.jinja")
+
+NANO = "nano"
+NANO_FOLDER = Path(__file__).parent.parent / "nano"
+"""The built-in demonstration model."""
 
 
-def resolve(
-    path_or_repo: str, *, revision: str | None = None, offline: bool = False, files: Sequence[str] = MODEL_FILES
-) -> Path:
-    """The folder of a checkpoint: a local one as it is, a repository from the cache or the Hub.
+def resolve(path_or_repo: str, *, revision: str | None = None, offline: bool = False) -> Path:
+    """The folder of a checkpoint: "nano" is built in, a local one is taken as it is, a repository is downloaded.
 
     Honours HF_HOME, HF_HUB_OFFLINE and HF_TOKEN. Raises GemmaError with what went wrong and what to do.
     """
+    if path_or_repo == NANO:
+        return NANO_FOLDER
     folder = Path(path_or_repo).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
         raise GemmaError(f"{path_or_repo}: a file; give the folder of a checkpoint, or a Hub repository's name")
-    if not _is_repository_name(path_or_repo):
+    if not is_repository_name(path_or_repo):
         raise GemmaError(f"{path_or_repo}: no such folder, nor the name of a Hub repository (owner/name)")
-    return _download(path_or_repo, revision, offline, files)
+    return _download(path_or_repo, revision, offline)
 
 
-def _download(repo: str, revision: str | None, offline: bool, files: Sequence[str]) -> Path:
+def _download(repo: str, revision: str | None, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -37,7 +39,9 @@ def _download(repo: str, revision: str | None, offline: bool, files: Sequence[st
     )
 
     try:
-        return Path(snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(files)))
+        return Path(
+            snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
+        )
     except GatedRepoError:
         raise GemmaError(f"{repo}: access must be granted on its Hub page; then set HF_TOKEN") from None
     except RepositoryNotFoundError:
@@ -51,6 +55,7 @@ def _download(repo: str, revision: str | None, offline: bool, files: Sequence[st
         raise GemmaError(f"{repo}: download failed ({' '.join(str(error).split())}); run it again to resume") from None
 
 
-def _is_repository_name(text: str) -> bool:
+def is_repository_name(text: str) -> bool:
+    """Whether the text has the form owner/name."""
     owner, _, name = text.partition("/")
     return all(part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in (owner, name))

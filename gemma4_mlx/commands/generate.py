@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.processor import MediaOptions
 
 STDIN = "-"
+NANO_NOTICE = (
+    "nano, the built-in demonstration model, answers: it knows simple shapes, digits, tones and sums. "
+    "For Gemma 4 itself: --model mlx-community/gemma-4-12B-it-4bit"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
-    group.add_argument("--model", help="folder or Hub repository (default: $GEMMA4_MODEL)")
+    group.add_argument("--model", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
     group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     group.add_argument("--offline", action="store_true", help="use only what is downloaded already")
     group.add_argument("--adapter-path", help="folder with LoRA adapters")
@@ -85,13 +89,16 @@ def answer(args: argparse.Namespace) -> int:
     """Loads, asks, prints. Ctrl-C keeps what was said."""
     started = time.perf_counter()
     check_usage(args)
+    name = args.model or os.environ.get("GEMMA4_MODEL")
+    if not name:
+        print(NANO_NOTICE, file=sys.stderr)
     read_stdin(args)
     from gemma4_mlx import api
 
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
     terminal.status("loading the model")
     model, processor = api.load(
-        args.model, revision=args.revision, offline=args.offline, adapter_path=args.adapter_path
+        name or "nano", revision=args.revision, offline=args.offline, adapter_path=args.adapter_path
     )
     loaded = time.perf_counter()
     terminal.status("reading the prompt")
@@ -164,9 +171,6 @@ class Reply:
 
 def check_usage(args: argparse.Namespace) -> None:
     """Raises UsageError for what can be told before anything is loaded."""
-    args.model = args.model or os.environ.get("GEMMA4_MODEL")
-    if not args.model:
-        raise UsageError("no model: give --model FOLDER_OR_REPO, or set GEMMA4_MODEL")
     if args.prompt is None:
         raise UsageError("no prompt: give --prompt TEXT, or --prompt - to read it from standard input")
     if [args.prompt, *args.image, *args.audio, *args.video].count(STDIN) > 1:
