@@ -1,5 +1,6 @@
 """A path or a Hub repository's name -> a folder on disk, downloaded with resume where needed."""
 
+import sys
 from pathlib import Path
 
 from gemma4_mlx.errors import GemmaError
@@ -37,7 +38,10 @@ def _download(repo: str, revision: str | None, offline: bool) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         return Path(
             snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))

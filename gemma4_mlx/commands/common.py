@@ -25,7 +25,7 @@ def run(
     except BrokenPipeError:
         discard_stdout()
         return EXIT_FAILED
-    except (GemmaError, OSError, MemoryError) as error:
+    except (GemmaError, OSError, MemoryError, RuntimeError) as error:
         if args.debug:
             traceback.print_exc()
         discard_stdout()

@@ -44,10 +44,13 @@ def make_parser() -> argparse.ArgumentParser:
 def convert_checkpoint(args: argparse.Namespace) -> int:
     """Finds the source, converts it, uploads the result if asked to."""
     quantization = read_quantization(args)
+    from gemma4_mlx.checkpoint.convert import ConvertOptions, check_target, convert
+    from gemma4_mlx.checkpoint.hub import is_repository_name, resolve
+
+    if args.upload_repo and not is_repository_name(args.upload_repo):
+        raise UsageError(f"{args.upload_repo}: not the name of a Hub repository (owner/name)")
     if args.upload_repo and args.offline:
         raise UsageError("--upload-repo needs the Hub; leave --offline out")
-    from gemma4_mlx.checkpoint.convert import ConvertOptions, check_target, convert
-    from gemma4_mlx.checkpoint.hub import resolve
 
     options = ConvertOptions(quantization=quantization, dequantize=args.dequantize, dtype=args.dtype)
     target = Path(args.mlx_path).expanduser()

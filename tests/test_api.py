@@ -1,0 +1,107 @@
+"""The library's front door, on a tiny checkpoint."""
+
+import json
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+import gemma4_mlx
+from gemma4_mlx.errors import GemmaError, UsageError
+
+SQUARE = Image.new("RGB", (48, 48), "blue")
+
+
+@pytest.fixture(scope="module")
+def both(tiny_folder: Path) -> tuple:
+    return gemma4_mlx.load(tiny_folder)
+
+
+def test_public_names_resolve() -> None:
+    assert all(getattr(gemma4_mlx, name) for name in gemma4_mlx.__all__)
+    with pytest.raises(AttributeError):
+        gemma4_mlx.nothing  # noqa: B018
+
+
+def test_stream_counts_times_and_ends(both: tuple) -> None:
+    pieces = list(gemma4_mlx.stream_generate(*both, "Hello", max_tokens=5, temperature=0, eos_ids=()))
+    assert [piece.generation_tokens for piece in pieces] == [1, 2, 3, 4, 5, 5]
+    assert [piece.finish_reason for piece in pieces] == [None] * 5 + ["length"]
+    last = pieces[-1]
+    assert last.prompt_tokens == len(both[1].prompt([{"role": "user", "content": "Hello"}]).ids)
+    assert min(last.prompt_tps, last.generation_tps, last.peak_memory) > 0
+    answer = gemma4_mlx.generate(*both, "Hello", max_tokens=5, temperature=0, eos_ids=())
+    assert answer == "".join(piece.text for piece in pieces)
+
+
+def test_an_end_token_stops(both: tuple) -> None:
+    free = list(gemma4_mlx.stream_generate(*both, "Hello", max_tokens=6, temperature=0, eos_ids=()))
+    third = free[2].token
+    first = next(index for index, piece in enumerate(free) if piece.token == third)
+    ended = list(gemma4_mlx.stream_generate(*both, "Hello", max_tokens=6, temperature=0, eos_ids=(third,)))
+    assert ended[-1].finish_reason == "stop"
+    assert ended[-1].generation_tokens == first + 1
+    assert "".join(piece.text for piece in ended) == "".join(piece.text for piece in free[:first])
+
+
+def test_a_stop_string_stops(both: tuple) -> None:
+    free = gemma4_mlx.generate(*both, "Hello", max_tokens=12, temperature=0, eos_ids=())
+    stop = free[4:6]
+    pieces = list(gemma4_mlx.stream_generate(*both, "Hello", max_tokens=12, temperature=0, eos_ids=(), stop=[stop]))
+    assert "".join(piece.text for piece in pieces) == free[: free.find(stop)]
+    assert pieces[-1].finish_reason == "stop"
+
+
+def test_suppressed_tokens_never_come(both: tuple) -> None:
+    first = next(gemma4_mlx.stream_generate(*both, "Hello", temperature=0)).token
+    pieces = gemma4_mlx.stream_generate(*both, "Hello", temperature=0, suppress_tokens=(first,), max_tokens=20)
+    assert first not in {piece.token for piece in pieces}
+
+
+def test_question_with_media_and_messages_are_the_same(both: tuple) -> None:
+    messages = [{"role": "user", "content": [{"type": "image", "image": SQUARE}, {"type": "text", "text": "?"}]}]
+    options = {"max_tokens": 4, "temperature": 0}
+    assert gemma4_mlx.generate(*both, messages, **options) == gemma4_mlx.generate(
+        *both, "?", images=[SQUARE], **options
+    )
+    with pytest.raises(UsageError, match="put them into the messages"):
+        gemma4_mlx.generate(*both, messages, images=[SQUARE])
+
+
+def test_reply_is_limited_by_the_context(both: tuple) -> None:
+    model, processor = both
+    longest = model.config.text.max_position_embeddings
+    ids = processor.prompt([{"role": "user", "content": "x"}]).ids
+    pieces = list(
+        gemma4_mlx.stream_generate(*both, "x" * (longest - len(ids) - 2), max_tokens=50, temperature=0, eos_ids=())
+    )
+    assert pieces[-1].prompt_tokens + pieces[-1].generation_tokens == longest
+
+
+def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
+    from mlx.utils import tree_flatten
+    from mlx_lm.tuner.utils import linear_to_lora_layers
+
+    model, _ = gemma4_mlx.load(tiny_folder)
+    parameters = {"rank": 4, "scale": 10.0, "dropout": 0.0, "keys": ["self_attn.q_proj", "self_attn.o_proj"]}
+    model.freeze()
+    linear_to_lora_layers(model, 4, parameters)
+    weights = {
+        name: mx.random.normal(value.shape, key=mx.random.key(len(name)))
+        for name, value in tree_flatten(model.trainable_parameters())
+    }
+    mx.save_safetensors(str(tmp_path / "adapters.safetensors"), weights)
+    config = {"fine_tune_type": "lora", "num_layers": 4, "lora_parameters": parameters}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+
+    def logits(adapter: Path | None) -> np.ndarray:
+        loaded, _ = gemma4_mlx.load(tiny_folder, adapter_path=adapter)
+        return np.array(loaded.logits(loaded(loaded.embed([2, 300, 301]))))
+
+    model.load_weights(list(weights.items()), strict=False)
+    np.testing.assert_allclose(logits(tmp_path), np.array(model.logits(model(model.embed([2, 300, 301])))), atol=1e-5)
+    assert np.abs(logits(tmp_path) - logits(None)).max() > 0.1
+    with pytest.raises(GemmaError, match=r"adapter_config.json and adapters.safetensors are expected there"):
+        gemma4_mlx.load(tiny_folder, adapter_path=tmp_path / "nowhere")
