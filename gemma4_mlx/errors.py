@@ -1,6 +1,6 @@
 """The errors a user can cause. Each is one line that says what, why and what to do instead, and carries its exit code.
 
-Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 does not fit in memory, 130 interrupted.
+Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
 
 
@@ -14,9 +14,3 @@ class UsageError(GemmaError):
     """Options that contradict each other or are out of range."""
 
     exit_code = 2
-
-
-class DoesNotFitError(GemmaError):
-    """The request needs more memory than the device gives."""
-
-    exit_code = 3
