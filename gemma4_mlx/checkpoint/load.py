@@ -1,6 +1,7 @@
 """Checkpoint folder -> model. Weights stay on disk until they are evaluated."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def load_model(folder: Path) -> Gemma4Unified:
     """The model of a checkpoint folder, its weights lazy. Raises GemmaError for anything that does not match."""
     config = ModelConfig.from_folder(folder)
     weights = read_weights(folder)
-    model = Gemma4Unified(config)
+    model = Gemma4Unified(present_inputs(config, weights))
     if config.quantization:
         quantize_modules(model, config.quantization, weights)
     check_weights(model, weights)
@@ -63,6 +64,13 @@ def weight_files(folder: Path) -> list[Path]:
     if not files:
         raise GemmaError(f"{folder}: no model*.safetensors there; this package reads safetensors only")
     return files
+
+
+def present_inputs(config: ModelConfig, weights: Iterable[str]) -> ModelConfig:
+    """The configuration without audio where mlx-lm took the media tensors out: it drops vision_config but not
+    audio_config."""
+    text_only = config.vision is None and not any(name.startswith("embed_audio.") for name in weights)
+    return replace(config, audio=None) if text_only else config
 
 
 def quantize_modules(

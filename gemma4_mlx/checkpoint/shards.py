@@ -6,7 +6,9 @@ from pathlib import Path
 
 import mlx.core as mx
 
-SHARD_BYTES = 1 << 30
+from gemma4_mlx.errors import GemmaError
+
+SHARD_BYTES = 900_000_000
 METADATA = {"format": "mlx"}
 
 
@@ -47,7 +49,11 @@ class ShardWriter:
         path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
     def _flush(self) -> None:
-        mx.save_safetensors(str(self._temporary(self._shards)), self._waiting, METADATA)
+        try:
+            mx.save_safetensors(str(self._temporary(self._shards)), self._waiting, METADATA)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise GemmaError(f"{self._folder.parent}: can't be written ({reason}); is the disk full?") from None
         self._shard_of |= dict.fromkeys(self._waiting, self._shards)
         self._shards += 1
         self._waiting.clear()

@@ -1,0 +1,255 @@
+"""Checkpoint folder -> MLX checkpoint folder, one tensor at a time."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from gemma4_mlx.checkpoint.card import model_card
+from gemma4_mlx.checkpoint.load import check_weights, present_inputs, quantize_modules, read_weights
+from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
+from gemma4_mlx.checkpoint.shards import ShardWriter
+from gemma4_mlx.config import ModelConfig, read_json
+from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.model.unified import Gemma4Unified
+
+COPIED = (
+    *("chat_template.jinja", "chat_template.json", "generation_config.json", "preprocessor_config.json"),
+    *("processor_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    "video_preprocessor_config.json",
+)
+"""Files that go along unchanged where the source has them."""
+
+FLOAT_TYPE_OF = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+Progress = Callable[[int, int], None]
+"""Called with the bytes written so far and the bytes in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """What becomes of the weights.
+
+    Attributes:
+        quantization: how they are quantized, or None.
+        dequantize: whether a quantized source becomes a plain one.
+        dtype: float32, float16 or bfloat16 for what is not quantized; None keeps the source's.
+    """
+
+    quantization: Quantization | None = None
+    dequantize: bool = False
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.quantization and self.dequantize:
+            raise UsageError("quantize or dequantize, not both")
+        if self.dtype is not None and self.dtype not in FLOAT_TYPE_OF:
+            raise UsageError(f"no dtype {self.dtype!r}; there are {', '.join(FLOAT_TYPE_OF)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a conversion wrote: bytes of weights, and how many weights they stand for."""
+
+    bytes: int
+    weights: int
+
+
+def convert(
+    source: Path, target: Path, options: ConvertOptions, *, origin: str | None = None, progress: Progress | None = None
+) -> Written:
+    """Writes the checkpoint in `source` to the new folder `target`. `origin` is what the model card calls the source.
+
+    At any time one tensor and at most one shard are in memory. Raises GemmaError where the source is not a whole
+    checkpoint, or the target can't be written; then nothing is left of it.
+    """
+    config = ModelConfig.from_folder(source)
+    _check_direction(config, options)
+    weights = read_weights(source)
+    conversion = Conversion(config, options, weights)
+    groups = conversion.groups(weights)
+    total = sum(conversion.size({name: weights[name] for name in group}) for group in groups)
+    with new_folder(target, total) as folder, _no_buffer_cache():
+        writer, done = ShardWriter(folder), 0
+        for group in groups:
+            done += _write(writer, conversion, {name: weights.pop(name) for name in group}, source)
+            if progress:
+                progress(done, total)
+        writer.finish()
+        _write_companions(folder, source, origin or source.resolve().name, options)
+        # Last, so that a folder with a configuration is whole.
+        config_json = conversion.config_json(read_json(source / "config.json"))
+        (folder / "config.json").write_text(json.dumps(config_json, indent=2) + "\n", encoding="utf-8")
+    return Written(total, conversion.weight_count)
+
+
+class Conversion:
+    """How each tensor of one checkpoint changes."""
+
+    def __init__(self, config: ModelConfig, options: ConvertOptions, weights: Mapping[str, mx.array]) -> None:
+        """Raises GemmaError where the weights are not those of the configuration."""
+        model = Gemma4Unified(present_inputs(config, weights))
+        self._options = options
+        self.weight_count = sum(tensor.size for _, tensor in tree_flatten(model.parameters()))
+        self._widths = {
+            path: module.weight.shape[-1] for path, module in model.named_modules() if hasattr(module, "to_quantized")
+        }
+        if config.quantization:
+            quantize_modules(model, config.quantization, weights)
+        check_weights(model, weights)
+        self._packed = {path: module for path, module in model.named_modules() if hasattr(module, "scales")}
+        self._plan = plan(options.quantization, config, self._widths) if options.quantization else {}
+        self._dtype = FLOAT_TYPE_OF[options.dtype] if options.dtype else None
+        self._own_dtype = weights["language_model.model.norm.weight"].dtype
+
+    def groups(self, names: Mapping[str, Any]) -> list[list[str]]:
+        """Names of tensors that change together: a packed weight with its scales, any other one alone."""
+        groups: dict[str, list[str]] = {}
+        for name in sorted(names):
+            path, _, leaf = name.rpartition(".")
+            together = path in self._packed and leaf in ("weight", "scales", "biases")
+            groups.setdefault(path if together else name, []).append(name)
+        return list(groups.values())
+
+    def size(self, tensors: Mapping[str, mx.array]) -> int:
+        """Bytes that `change` makes of these tensors. Nothing is evaluated."""
+        return sum(tensor.nbytes for tensor in self.change(tensors).values())
+
+    def change(self, tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
+        """What becomes of one group, lazy."""
+        name = next(iter(tensors))
+        path, _, leaf = name.rpartition(".")
+        if len(tensors) > 1:
+            tensor = self._unpack(path, tensors)
+            name, leaf = f"{path}.weight", "weight"
+        else:
+            tensor = tensors[name]
+        tensor = tensor.astype(self._dtype or tensor.dtype)
+        if leaf != "weight" or path not in self._plan:
+            return {name: tensor}
+        packed = mx.quantize(tensor, **self._plan[path])
+        return {f"{path}.{part}": array for part, array in zip(("weight", "scales", "biases"), packed, strict=False)}
+
+    def config_json(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The source's config.json with what changed."""
+        dropped = ("quantization", "quantization_config")
+        changed = {name: value for name, value in config.items() if name not in dropped}
+        if self._options.dtype:
+            changed["dtype"] = self._options.dtype
+            changed.pop("torch_dtype", None)
+            if "dtype" in config["text_config"]:
+                changed["text_config"] = {**config["text_config"], "dtype": self._options.dtype}
+        if self._options.quantization:
+            entries = config_entries(self._options.quantization, self._plan)
+            changed |= dict.fromkeys(dropped, entries)
+        return changed
+
+    def _unpack(self, path: str, tensors: Mapping[str, mx.array]) -> mx.array:
+        module: nn.Module = self._packed[path]
+        return mx.dequantize(
+            tensors[f"{path}.weight"],
+            tensors[f"{path}.scales"],
+            tensors.get(f"{path}.biases"),
+            group_size=module.group_size,
+            bits=module.bits,
+            mode=module.mode,
+            dtype=self._dtype or self._own_dtype,
+        )
+
+
+def check_target(target: Path) -> None:
+    """Raises GemmaError unless the folder is empty or does not exist."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise GemmaError(f"{target}: already there and not empty; remove it or choose another folder")
+
+
+@contextmanager
+def new_folder(target: Path, size: int = 0) -> Iterator[Path]:
+    """A folder beside `target` to fill with about `size` bytes; it gets its name when the block ends without an error.
+
+    After an error it is removed. One that a killed process left is removed by the next conversion to that target.
+    """
+    check_target(target)
+    target = target.absolute()
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with _only_writer(unfinished, target):
+        try:
+            _empty(unfinished)
+            _check_space(unfinished, size)
+            yield unfinished
+            unfinished.rename(target)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _only_writer(folder: Path, target: Path) -> Iterator[None]:
+    """Locks the folder. The lock ends with the process, however that ends."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise GemmaError(f"{target}: another conversion is writing it") from None
+    finally:
+        os.close(handle)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def _check_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise GemmaError(f"{folder.parent}: {size / 1e6:,.0f} MB are needed there and {free / 1e6:,.0f} MB are free")
+
+
+@contextmanager
+def _no_buffer_cache() -> Iterator[None]:
+    """Gives freed buffers back at once: tensors of many sizes would fill the cache with buffers that fit no other."""
+    limit = mx.set_cache_limit(0)
+    try:
+        yield
+    finally:
+        mx.set_cache_limit(limit)
+
+
+def _write(writer: ShardWriter, conversion: Conversion, tensors: dict[str, mx.array], source: Path) -> int:
+    """Changes a group and hands it to the writer; returns its bytes."""
+    name = next(iter(tensors))
+    changed = conversion.change(tensors)
+    tensors.clear()
+    try:
+        writer.add(changed)
+    except (RuntimeError, ValueError) as error:
+        raise GemmaError(f"{source}: {name} can't be converted ({' '.join(str(error).split())})") from None
+    return sum(tensor.nbytes for tensor in changed.values())
+
+
+def _write_companions(folder: Path, source: Path, origin: str, options: ConvertOptions) -> None:
+    """Everything but weights and configuration."""
+    for name in COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    card = model_card(origin, options.quantization, options.dequantize, options.dtype)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _check_direction(config: ModelConfig, options: ConvertOptions) -> None:
+    if config.quantization and not options.dequantize:
+        bits = config.quantization.get("bits")
+        raise GemmaError(f"the source is quantized already ({bits} bits); convert the original, or dequantize with -d")
+    if options.dequantize and not config.quantization:
+        raise UsageError("the source is not quantized; leave -d out")
