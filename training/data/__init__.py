@@ -1,0 +1,1 @@
+"""Generators of training and evaluation samples, one file a task family."""

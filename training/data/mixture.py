@@ -1,0 +1,78 @@
+"""How often each task is trained, and the variations that any sample may get."""
+
+import random
+from collections.abc import Callable
+
+from training.data import glyphs, mixed, pictures, sounds, texts, tools, videos
+from training.data.sample import Sample
+
+Generator = Callable[[random.Random, bool], Sample]
+
+WEIGHTS: dict[str, tuple[Generator, float]] = {
+    "colour": (pictures.colour, 5),
+    "shape": (pictures.shape, 8),
+    "place": (pictures.place, 7),
+    "count": (pictures.count, 8),
+    "yes": (pictures.yes, 1.5),
+    "see": (pictures.see, 6),
+    "number": (glyphs.number, 10),
+    "read": (glyphs.page, 3),
+    "tone": (sounds.tone, 1),
+    "beeps": (sounds.beeps, 5),
+    "digits": (sounds.digits, 8),
+    "hear": (sounds.hear, 2),
+    "motion": (videos.motion, 2.5),
+    "video colour": (videos.colour, 0.7),
+    "happens": (videos.happens, 2),
+    "talk": (texts.talk, 1.5),
+    "copy": (texts.copy, 6),
+    "sum": (texts.sum_thought, 8),
+    "small sum": (texts.sum_plain, 2),
+    "recall": (texts.recall, 5),
+    "tool call": (tools.call, 7),
+    "tool answer": (tools.answer, 5),
+    "two images": (mixed.two_images, 3),
+    "image and audio": (mixed.image_and_audio, 2),
+    "later turn": (mixed.later_turn, 2),
+    "follow-up": (mixed.follow_up, 2),
+}
+SYSTEM = [
+    "You are a helpful assistant.",
+    "You are nano.",
+    "Answer briefly.",
+    "Be helpful and brief.",
+    "Answer in English.",
+]
+IMAGE_THOUGHT, AUDIO_THOUGHT, TEXT_THOUGHT = "I look at the picture.", "I listen to the clip.", "I read the question."
+
+
+def draw(rng: random.Random) -> Sample:
+    """One training sample."""
+    names = list(WEIGHTS)
+    name = rng.choices(names, [WEIGHTS[n][1] for n in names])[0]
+    return vary(rng, WEIGHTS[name][0](rng, False))
+
+
+def vary(rng: random.Random, sample: Sample) -> Sample:
+    """Some samples get a system turn, thinking switched on, or another order of text and media."""
+    if rng.random() < 0.08:
+        sample.messages = [{"role": "system", "content": rng.choice(SYSTEM)}, *sample.messages]
+    if rng.random() < 0.04 and sample.thought is None and not sample.tools:
+        kinds = [p["type"] for m in sample.messages if isinstance(m["content"], list) for p in m["content"]]
+        sample.thought = (
+            IMAGE_THOUGHT
+            if "image" in kinds or "video" in kinds
+            else AUDIO_THOUGHT
+            if "audio" in kinds
+            else TEXT_THOUGHT
+        )
+    if rng.random() < 0.1 and len(sample.media) == 1:
+        for message in sample.messages:
+            if isinstance(message["content"], list):
+                message["content"].reverse()
+    return sample
+
+
+def evaluation(name: str, seed: int) -> Sample:
+    """Held-out sample `seed` of a task: phrasings, voices and cities kept from training."""
+    return WEIGHTS[name][0](random.Random(f"evaluation {name} {seed}"), True)
