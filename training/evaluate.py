@@ -1,7 +1,7 @@
 """Exact match of an exported checkpoint: python -m training.evaluate FOLDER [--samples 100] [--json OUT]
 
-"held out" uses phrasings, voices and cities that training never saw; "seen" uses the phrasings and voices of training on
-fresh samples. An answer counts when greedy decoding would write it, its thought and its closing token exactly: every
+"held out" uses phrasings, voices and cities that training never saw; "seen" uses the phrasings and voices of training
+on fresh samples. An answer counts when greedy decoding would write it, its thought and its closing token exactly: every
 token is the most likely one after the right tokens before it, which one pass over prompt and answer decides.
 """
 
