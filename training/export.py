@@ -91,6 +91,7 @@ def export(folder: Path, checkpoint: Path) -> None:
     weights = torch.load(checkpoint, weights_only=True)["model"]
     kept = {n: w.to(torch.bfloat16).contiguous() for n, w in weights.items() if n.startswith("model.")}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     tokens = {t: tokenizer.token_to_id(t) for t in SPECIAL}
     settings = {

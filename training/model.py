@@ -44,6 +44,9 @@ class Batch:
     aux_targets: Tensor
 
 
+POSITION_STD = 0.4  # beside patch features of size 1: from zero, positions stay too faint to tell where a patch is
+
+
 def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     x32 = x.float()
     y = x32 * torch.pow(x32.square().mean(-1, keepdim=True) + eps, -0.5)
@@ -166,7 +169,7 @@ class VisionEmbedder(nn.Module):
         self.patch_ln1 = nn.LayerNorm(arch.patch_values)
         self.patch_dense = nn.Linear(arch.patch_values, arch.vision_dim)
         self.patch_ln2 = nn.LayerNorm(arch.vision_dim)
-        self.pos_embedding = nn.Parameter(torch.zeros(arch.positions, 2, arch.vision_dim))
+        self.pos_embedding = nn.Parameter(torch.randn(arch.positions, 2, arch.vision_dim) * POSITION_STD)
         self.pos_norm = nn.LayerNorm(arch.vision_dim)
 
     def forward(self, patches: Tensor, xy: Tensor) -> Tensor:

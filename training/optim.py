@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-ADAM_RATES = {"embed_tokens": 2e-3, "pos_embedding": 3e-3, "patch_ln1": 3e-4, "aux_head": 1e-3}
+ADAM_RATES = {"embed_tokens": 2e-3, "pos_embedding": 6e-3, "patch_ln1": 3e-4, "aux_head": 1e-3}
 ADAM_RATE = 3e-3  # norms, biases, layer scalars
 MUON_RATE = 0.02
 WIDE_INPUT_RATE = 0.03  # raw pixels and samples: many noisy inputs

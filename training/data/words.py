@@ -93,7 +93,7 @@ def invented(rng: random.Random) -> str:
 def city(rng: random.Random, held_out: bool) -> str:
     if held_out:
         return rng.choice(HELD_CITIES)
-    return rng.choice(CITIES) if rng.random() < 0.5 else invented(rng)
+    return rng.choice(CITIES) if rng.random() < 0.35 else invented(rng)
 
 
 def filler(rng: random.Random) -> str:
