@@ -11,15 +11,13 @@ import soxr
 from PIL import Image, ImageDraw
 
 HERE = Path(__file__).parent
-PAPER, RED, BLUE, EDGE = (236, 232, 222), (200, 30, 30), (30, 90, 220), (90, 90, 90)
+PAPER, RED, EDGE = (236, 232, 222), (220, 20, 60), (90, 90, 90)
 
 
 def photo() -> None:
-    """A red circle at the right, and a blue square at the left."""
+    """A red circle on paper."""
     image = Image.new("RGB", (480, 360), PAPER)
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((60, 180, 170, 290), fill=BLUE, outline=EDGE, width=4)
-    draw.ellipse((290, 60, 420, 190), fill=RED, outline=EDGE, width=4)
+    ImageDraw.Draw(image).ellipse((150, 90, 330, 270), fill=RED, outline=EDGE, width=4)
     image.save(HERE / "photo.png", optimize=True)
 
 
