@@ -15,7 +15,8 @@ from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
-    from gemma4_mlx.prompt.processor import MediaOptions
+    from gemma4_mlx.model.unified import Gemma4Unified
+    from gemma4_mlx.prompt.processor import MediaOptions, Processor
 
 STDIN = "-"
 NANO_NOTICE = (
@@ -89,27 +90,58 @@ def answer(args: argparse.Namespace) -> int:
     """Loads, asks, prints. Ctrl-C keeps what was said."""
     started = time.perf_counter()
     check_usage(args)
+    read_stdin(args)
+    terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
+    model, processor, asked = prepare(args, terminal)
+    loaded = time.perf_counter()
+    said = speak(args, terminal, model, processor, asked)
+    if args.json:
+        print(json.dumps(said.as_dict(), ensure_ascii=False))
+    if said.last is not None:
+        times = {"Load": f"{loaded - started:.2f} s", "First token": f"{said.first_token - started:.2f} s"}
+        terminal.report(said.report() | (times if args.verbose else {}))
+    return EXIT_INTERRUPTED if said.finish_reason == "interrupted" else 0
+
+
+def prepare(
+    args: argparse.Namespace, terminal: Terminal
+) -> tuple["Gemma4Unified", "Processor", Sequence[Mapping[str, Any]]]:
+    """The model, its processor, and the conversation with its media decoded.
+
+    Media come before the weights, so that a wrong file fails at once.
+    """
+    from gemma4_mlx import api
+    from gemma4_mlx.checkpoint.hub import NANO, resolve
+    from gemma4_mlx.prompt.processor import MediaOptions
+
     name = args.model or os.environ.get("GEMMA4_MODEL")
     if not name:
         print(NANO_NOTICE, file=sys.stderr)
-    read_stdin(args)
+    folder = resolve(name or NANO, revision=args.revision, offline=args.offline)
+    terminal.status("reading media")
+    asked = messages(args, media_options(args, MediaOptions.from_folder(folder)))
+    terminal.status("loading the model")
+    model, processor = api.load(folder, adapter_path=args.adapter_path)
+    return model, processor, asked
+
+
+def speak(
+    args: argparse.Namespace,
+    terminal: Terminal,
+    model: "Gemma4Unified",
+    processor: "Processor",
+    asked: Sequence[Mapping[str, Any]],
+) -> "Reply":
+    """Streams the reply to the terminal; Ctrl-C ends it where it is."""
     from gemma4_mlx import api
 
-    terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
-    terminal.status("loading the model")
-    model, processor = api.load(
-        name or "nano", revision=args.revision, offline=args.offline, adapter_path=args.adapter_path
-    )
-    loaded = time.perf_counter()
     terminal.status("reading the prompt")
-    media = media_options(args, processor.media)
     said = Reply()
     try:
         for response in api.stream_generate(
             model,
             processor,
-            messages(args, media),
-            media=media,
+            asked,
             enable_thinking=args.enable_thinking,
             prefill_response=args.prefill_response,
             template_variables=args.chat_template_config,
@@ -122,13 +154,7 @@ def answer(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         said.finish_reason = "interrupted"
     terminal.end()
-    if args.json:
-        print(json.dumps(said.as_dict(), ensure_ascii=False))
-    report = said.report()
-    if args.verbose:
-        report |= {"Load": f"{loaded - started:.2f} s", "First token": f"{said.first_token - started:.2f} s"}
-    terminal.report(report)
-    return EXIT_INTERRUPTED if said.finish_reason == "interrupted" else 0
+    return said
 
 
 @dataclass
@@ -158,10 +184,9 @@ class Reply:
         return texts | {name: getattr(self.last, name, None) for name in figures}
 
     def report(self) -> dict[str, str]:
-        """The footer's lines; empty where not one token came."""
+        """The footer's lines, once there is a token."""
         last = self.last
-        if last is None:
-            return {}
+        assert last is not None
         return {
             "Prompt": f"{last.prompt_tokens} tokens, {last.prompt_tps:.3f} tokens-per-sec",
             "Generation": f"{last.generation_tokens} tokens, {last.generation_tps:.3f} tokens-per-sec",
@@ -210,13 +235,16 @@ def reply_options(args: argparse.Namespace) -> dict[str, Any]:
 def messages(args: argparse.Namespace, media: "MediaOptions") -> list[dict[str, Any]]:
     """The conversation: pictures and films before the question, sounds after it, as the model was trained."""
     from gemma4_mlx.api import user_message
-    from gemma4_mlx.prompt.processor import read_video
+    from gemma4_mlx.prompt.messages import MediaPart
+    from gemma4_mlx.prompt.processor import load_part, read_video
 
+    images = [load_part(MediaPart("image", source), media) for source in args.image]
     videos = [read_video(source, media) for source in args.video]
+    audio = [load_part(MediaPart("audio", source), media) for source in args.audio]
     soundtracks = [video.soundtrack for video in videos if video.soundtrack]
     silent = [replace(video, soundtrack=[]) for video in videos]
     system = [{"role": "system", "content": args.system}] if args.system else []
-    return [*system, user_message(args.prompt, args.image, [*soundtracks, *args.audio], silent)]
+    return [*system, user_message(args.prompt, images, [*soundtracks, *audio], silent)]
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
