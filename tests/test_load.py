@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -244,3 +245,38 @@ def test_names_that_resolve_to_nothing(name: str, line: str) -> None:
     with pytest.raises(GemmaError) as error:
         resolve(name, offline=True)
     assert str(error.value) == f"{name}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("GatedRepoError", "access must be granted on its Hub page; then set HF_TOKEN"),
+        ("RepositoryNotFoundError", "no such folder, and no such repository on the Hub (or HF_TOKEN is needed)"),
+        ("RevisionNotFoundError", "no revision 'v9'"),
+        (
+            "LocalEntryNotFoundError",
+            "it is not in the cache and the Hub can't be reached; download it once with a network, or give a folder",
+        ),
+        ("OSError", "download failed (no space left); run it again to resume"),
+    ],
+)
+def test_failed_downloads(kind: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    response = SimpleNamespace(headers={}, request=None)
+
+    def fail(*args: Any, **options: Any) -> None:
+        assert options["allow_patterns"] == ["*.json", "*.jinja", "model*.safetensors"]
+        if kind in ("OSError", "LocalEntryNotFoundError"):
+            raise getattr(errors, kind, OSError)("no space\nleft")
+        raise getattr(errors, kind)("refused", response=response)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(GemmaError) as error:
+        resolve("owner/name", revision="v9")
+    assert str(error.value) == f"owner/name: {line}"
+
+
+def test_nano_is_built_in() -> None:
+    assert (resolve("nano") / "config.json").is_file()
