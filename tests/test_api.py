@@ -80,6 +80,12 @@ def test_reply_is_limited_by_the_context(both: tuple) -> None:
     assert pieces[-1].prompt_tokens + pieces[-1].generation_tokens == longest
 
 
+def test_reply_is_limited_by_max_kv_size(both: tuple) -> None:
+    pieces = list(gemma4_mlx.stream_generate(*both, "Hello", max_kv_size=30, temperature=0, eos_ids=()))
+    assert pieces[-1].prompt_tokens + pieces[-1].generation_tokens == 30
+    assert pieces[-1].finish_reason == "length"
+
+
 def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
     from mlx.utils import tree_flatten
     from mlx_lm.tuner.utils import linear_to_lora_layers

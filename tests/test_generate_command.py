@@ -156,8 +156,14 @@ USAGE = [
     (["-p", "x", "--min-p", "7"], 2, "min_p must be from 0 to 1, not 7.0"),
     (["-p", "x", "--repetition-penalty", "0"], 2, "repetition_penalty must be over 0 up to 100, not 0.0"),
     (["-p", "x", "--seed", "-1"], 2, "seed must be from 0 to 2**64 - 1, not -1"),
+    (["-p", "x", "--max-kv-size", "1"], 2, "max_kv_size must be from 2 up, not 1"),
+    (
+        ["-p", "x", "--max-kv-size", "9"],
+        1,
+        "the prompt has 18 tokens; at most 8 can be read: shorten it, or raise max_kv_size (the model has 8192)",
+    ),
     (["-p", "x", "--prefill-step-size", "0"], 2, "prefill_step_size must be from 1 up, not 0"),
-    (["-p", "x" * 20_000], 1, "the prompt has 20017 tokens; the model reads at most 8191: shorten it"),
+    (["-p", "x" * 20_000], 1, "the prompt has 20017 tokens; at most 8191 can be read: shorten it"),
 ]  # fmt: skip
 FILES = [
     (option, name, content, line)

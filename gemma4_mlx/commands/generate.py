@@ -83,6 +83,7 @@ def _add_reply_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stop", action="append", help="end the answer before this text; may be repeated")
     group.add_argument("--enable-thinking", action="store_true", help="let the model think first")
     group.add_argument("--hide-thinking", action="store_true", help="do not show the thought on stderr")
+    group.add_argument("--max-kv-size", type=int, help="at most this many positions for prompt and reply together")
     group.add_argument("--prefill-step-size", type=int, help="tokens of prompt read at once (default: 512)")
 
 
@@ -229,7 +230,7 @@ def media_options(args: argparse.Namespace, own: "MediaOptions") -> "MediaOption
 def reply_options(args: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the reply; None where it says nothing."""
     names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
-    return {name: getattr(args, name) for name in (*names, "prefill_step_size")}
+    return {name: getattr(args, name) for name in (*names, "max_kv_size", "prefill_step_size")}
 
 
 def messages(args: argparse.Namespace, media: "MediaOptions") -> list[dict[str, Any]]:

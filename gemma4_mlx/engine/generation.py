@@ -56,7 +56,7 @@ def stream(
 
     Raises GemmaError where the prompt leaves no room in the model's context.
     """
-    total = check_length(model, prompt, options.max_tokens)
+    total = check_length(model, prompt, options)
     clock = _Clock(len(prompt.ids))
     reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop)
     caches = model.make_caches(total)
@@ -72,12 +72,14 @@ def stream(
     yield clock.response(token, reply.finish(), reason)
 
 
-def check_length(model: Gemma4Unified, prompt: Prompt, max_tokens: int) -> int:
+def check_length(model: Gemma4Unified, prompt: Prompt, options: GenerationOptions) -> int:
     """Positions that prompt and reply may take; the reply is limited by what the context leaves."""
-    longest = model.config.text.max_position_embeddings
+    context = model.config.text.max_position_embeddings
+    longest = min(context, options.max_kv_size or context)
     if len(prompt.ids) >= longest:
-        raise GemmaError(f"the prompt has {len(prompt.ids)} tokens; the model reads at most {longest - 1}: shorten it")
-    return min(len(prompt.ids) + max_tokens, longest)
+        cure = "shorten it" if longest == context else f"shorten it, or raise max_kv_size (the model has {context})"
+        raise GemmaError(f"the prompt has {len(prompt.ids)} tokens; at most {longest - 1} can be read: {cure}")
+    return min(len(prompt.ids) + options.max_tokens, longest)
 
 
 class _Clock:

@@ -22,6 +22,7 @@ class GenerationOptions:
         seed: makes sampling repeatable; None takes a new one each time.
         eos_ids: ids that end the reply.
         stop: strings that end the answer; they are not part of it.
+        max_kv_size: at most this many positions for prompt and reply together; None is the model's whole context.
         prefill_step_size: tokens of prompt read at once, a little more or less around media.
     """
 
@@ -35,6 +36,7 @@ class GenerationOptions:
     seed: int | None = None
     eos_ids: Sequence[int] = ()
     stop: Sequence[str] = ()
+    max_kv_size: int | None = None
     prefill_step_size: int = 512
 
     def __post_init__(self) -> None:
@@ -45,6 +47,7 @@ class GenerationOptions:
         _check("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")
         _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty <= 100, "over 0 up to 100")
         _check("seed", self.seed, self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2**64 - 1")
+        _check("max_kv_size", self.max_kv_size, self.max_kv_size is None or self.max_kv_size >= 2, "from 2 up")
         _check("prefill_step_size", self.prefill_step_size, self.prefill_step_size >= 1, "from 1 up")
 
     @classmethod
