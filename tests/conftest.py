@@ -1,10 +1,11 @@
-"""A tiny random checkpoint with a real small tokenizer, made once for all tests."""
+"""Random checkpoints with a real small tokenizer, made once for all tests."""
 
 from pathlib import Path
 
 import pytest
 
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
+from gemma4_mlx.commands.convert import main as convert
 from gemma4_mlx.prompt.processor import Processor
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -26,3 +27,20 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference fixtures are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wide enough for groups of 128."""
+    config = tiny_config(
+        hidden_size=128, head_dim=32, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
+    )
+    return write_checkpoint(tmp_path_factory.mktemp("convert") / "source", config)
+
+
+@pytest.fixture(scope="session")
+def mixed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source with 4 bits and, where they matter, 8."""
+    target = tmp_path_factory.mktemp("convert") / "mixed"
+    assert convert(["--hf-path", str(source), "--mlx-path", str(target), "-q", "--quant-predicate", "mixed_4_8"]) == 0
+    return target
