@@ -14,6 +14,7 @@ from gemma4_mlx.errors import GemmaError
 
 MODEL_TYPE = "gemma4_unified"
 FULL, SLIDING = "full_attention", "sliding_attention"
+MOST_LAYERS = 1024
 
 # Settings of the wider Gemma 4 family that this model does not use, with the only value that this package computes.
 FIXED_SETTINGS: Mapping[str, Any] = {
@@ -120,6 +121,13 @@ class ModelConfig:
             raise GemmaError(
                 f"config.json: model_type is {found!r}; this package runs {MODEL_TYPE!r} (Gemma 4 12B Unified) only"
             )
+        try:
+            return cls._read(config)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GemmaError(f"config.json: an entry is missing or of the wrong kind ({error!r})") from None
+
+    @classmethod
+    def _read(cls, config: Mapping[str, Any]) -> "ModelConfig":
         text = _table(config, "text_config")
         _check_fixed_settings(text)
         vision, audio = config.get("vision_config"), config.get("audio_config")
@@ -165,6 +173,8 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
     kinds = config.get("layer_types")
     if not isinstance(kinds, list) or not kinds or not set(kinds) <= {FULL, SLIDING}:
         raise GemmaError(f"config.json: layer_types must list {SLIDING!r} and {FULL!r}, one for each layer")
+    if len(kinds) > MOST_LAYERS:
+        raise GemmaError(f"config.json: {len(kinds)} layers; at most {MOST_LAYERS} are accepted")
     if config.get("num_hidden_layers", len(kinds)) != len(kinds):
         raise GemmaError(f"config.json: {len(kinds)} layer_types for {config['num_hidden_layers']} num_hidden_layers")
     rope = {kind: _rope(config, kind) for kind in sorted(set(kinds))}
@@ -195,7 +205,10 @@ def _rope(config: Mapping[str, Any], kind: str) -> RopeConfig:
     known = "proportional" if kind == FULL else "default"
     if rope.get("rope_type", known) not in ("default", known):
         raise GemmaError(f"config.json: rope_type {rope['rope_type']!r} of {kind} layers is not supported")
-    return RopeConfig(theta=float(rope["rope_theta"]), partial_rotary_factor=rope.get("partial_rotary_factor") or 1.0)
+    theta, share = float(rope["rope_theta"]), float(rope.get("partial_rotary_factor") or 1.0)
+    if not (theta > 0 and 0 < share <= 1):
+        raise GemmaError(f"config.json: rope_theta {theta:g} or partial_rotary_factor {share:g} is out of range")
+    return RopeConfig(theta, share)
 
 
 def _vision(config: Mapping[str, Any]) -> VisionConfig:
@@ -254,9 +267,13 @@ def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
+LARGEST = 2**24
+"""No size or id in a configuration comes near it; a shape made of such numbers still fits in 64 bits."""
+
+
 def _size(config: Mapping[str, Any], name: str, default: int | None = None, minimum: int = 1) -> int:
     value = config.get(name)
     value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise GemmaError(f"config.json: {name} must be a whole number from {minimum} up, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= LARGEST:
+        raise GemmaError(f"config.json: {name} must be a whole number from {minimum} to {LARGEST}, not {value!r}")
     return value

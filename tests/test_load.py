@@ -123,7 +123,7 @@ CONFIG_ERRORS = [
         "config.json: model_type is 'gemma3'; this package runs 'gemma4_unified' (Gemma 4 12B Unified) only",
     ),
     ({"text_config": None}, "config.json: text_config is missing"),
-    ({"image_token_id": None}, "config.json: image_token_id must be a whole number from 0 up, not None"),
+    ({"image_token_id": None}, "config.json: image_token_id must be a whole number from 0 to 16777216, not None"),
     (
         {"quantization_config": {"quant_method": "compressed-tensors"}},
         "config.json: weights quantized by 'compressed-tensors' can't be read; "
@@ -131,8 +131,8 @@ CONFIG_ERRORS = [
     ),
 ]
 TEXT_ERRORS = [
-    ({"hidden_size": -1}, "config.json: hidden_size must be a whole number from 1 up, not -1"),
-    ({"head_dim": "64"}, "config.json: head_dim must be a whole number from 1 up, not '64'"),
+    ({"hidden_size": -1}, "config.json: hidden_size must be a whole number from 1 to 16777216, not -1"),
+    ({"head_dim": "64"}, "config.json: head_dim must be a whole number from 1 to 16777216, not '64'"),
     ({"num_hidden_layers": 9}, "config.json: 6 layer_types for 9 num_hidden_layers"),
     (
         {"layer_types": ["linear_attention"]},
@@ -147,6 +147,25 @@ TEXT_ERRORS = [
         "config.json: attention_k_eq_v = False is not supported; Gemma 4 12B Unified has True",
     ),
     ({"rope_parameters": {}}, "config.json: full_attention is missing"),
+    (
+        {"vocab_size": 2**60},
+        "config.json: vocab_size must be a whole number from 1 to 16777216, not 1152921504606846976",
+    ),
+    (
+        {"rope_parameters": {"full_attention": {}, "sliding_attention": {}}},
+        "config.json: an entry is missing or of the wrong kind (KeyError('rope_theta'))",
+    ),
+    (
+        {"rope_parameters": {"full_attention": {"rope_theta": 1e6, "partial_rotary_factor": 9}}},
+        "config.json: rope_theta 1e+06 or partial_rotary_factor 9 is out of range",
+    ),
+    (
+        {"rope_parameters": {"full_attention": {"rope_theta": float("nan")}}},
+        "config.json: rope_theta nan or partial_rotary_factor 1 is out of range",
+    ),
+    ({"layer_types": ["full_attention"] * 2000}, "config.json: 2000 layers; at most 1024 are accepted"),
+    ({"per_layer_config": {"first": {}}}, "config.json: an entry is missing or of the wrong kind (ValueError("),
+    ({"rms_norm_eps": "small"}, "config.json: an entry is missing or of the wrong kind (ValueError("),
 ]
 
 
