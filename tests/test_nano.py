@@ -23,6 +23,7 @@ COLOURS = {
     "pink": (255, 105, 180),
 }
 PITCHES = {120: "low", 180: "low", 500: "middle", 700: "middle", 2000: "high", 3000: "high"}
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SUMS = {(27, 58): "85", (12, 7): "19", (45, 33): "78", (90, 9): "99"}
 
 
@@ -51,6 +52,13 @@ def test_tones(nano: tuple[Any, Any]) -> None:
     question = "Is the tone low, middle or high?"
     heard = {pitch: generate(*nano, question, audio=[(tone(0.8, pitch=pitch), 16000)]) for pitch in PITCHES}
     assert heard == PITCHES
+
+
+def test_the_example_files(nano: tuple[Any, Any]) -> None:
+    picture, sound, film = (str(EXAMPLES / name) for name in ("photo.png", "digits.m4a", "film.mp4"))
+    assert generate(*nano, "What is in this picture?", images=[picture]).startswith("A red circle")
+    assert generate(*nano, "Transcribe the speech.", audio=[sound]) == "4719"
+    assert generate(*nano, "Which way does the circle move?", videos=[film]) == "right"
 
 
 def test_sums_are_thought_out_before_they_are_answered(nano: tuple[Any, Any]) -> None:
