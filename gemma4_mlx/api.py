@@ -75,7 +75,7 @@ def stream_generate(
         enable_thinking=enable_thinking,
         prefill_response=prefill_response,
         media=media,
-        template_variables=template_variables or {},
+        template_variables=template_variables,
     )
     return stream(model, processor.tokenizer, read, written, progress)
 

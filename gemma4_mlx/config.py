@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 MODEL_TYPE = "gemma4_unified"
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -149,7 +149,7 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path.parent}: no {path.name} there; give the folder of a checkpoint, or a Hub repository's name"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise GemmaError(f"{path}: can't be read as JSON ({' '.join(str(error).split())})") from None
+        raise GemmaError(f"{path}: can't be read as JSON ({one_line(error)})") from None
     if not isinstance(value, dict):
         raise GemmaError(f"{path}: a JSON object is expected, not {type(value).__name__}")
     return value

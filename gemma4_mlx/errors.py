@@ -14,3 +14,8 @@ class UsageError(GemmaError):
     """Options that contradict each other or are out of range."""
 
     exit_code = 2
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma4_mlx.model.cache import SLACK, FullCache, SlidingCache
+from gemma4_mlx.model.cache import SLACK, FullCache, SlidingCache, cache_arrays
 
 
 def rows(start: int, count: int) -> mx.array:
@@ -36,7 +36,7 @@ def test_sliding_cache_decodes_past_its_slack() -> None:
     cache = SlidingCache(8, 4 * SLACK)
     for position in range(3 * SLACK):
         keys, _ = cache.update(rows(position, 1), rows(position, 1))
-        mx.eval(cache.state)
+        mx.eval(cache_arrays([cache]))
     assert positions(keys) == list(range(3 * SLACK - 8, 3 * SLACK))
     assert cache.keys.shape[2] == 7 + SLACK
 

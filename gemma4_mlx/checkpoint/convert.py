@@ -19,7 +19,7 @@ from gemma4_mlx.checkpoint.load import check_weights, present_inputs, quantize_m
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig, read_json
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, UsageError, one_line
 from gemma4_mlx.model.unified import Gemma4Unified
 
 COPIED = (
@@ -234,7 +234,7 @@ def _write(writer: ShardWriter, conversion: Conversion, tensors: dict[str, mx.ar
     try:
         writer.add(changed)
     except (RuntimeError, ValueError) as error:
-        raise GemmaError(f"{source}: {name} can't be converted ({' '.join(str(error).split())})") from None
+        raise GemmaError(f"{source}: {name} can't be converted ({one_line(error)})") from None
     return sum(tensor.nbytes for tensor in changed.values())
 
 

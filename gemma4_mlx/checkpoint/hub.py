@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
 
@@ -56,7 +56,7 @@ def _download(repo: str, revision: str | None, offline: bool) -> Path:
         reason = "it is not in the cache" if offline else "it is not in the cache and the Hub can't be reached"
         raise GemmaError(f"{repo}: {reason}; download it once with a network, or give a folder") from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise GemmaError(f"{repo}: download failed ({' '.join(str(error).split())}); run it again to resume") from None
+        raise GemmaError(f"{repo}: download failed ({one_line(error)}); run it again to resume") from None
 
 
 def is_repository_name(text: str) -> bool:

@@ -11,7 +11,7 @@ from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.config import ModelConfig, read_json
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 from gemma4_mlx.model.unified import Gemma4Unified
 
 FLOAT_TYPES = (mx.float32, mx.float16, mx.bfloat16)
@@ -38,7 +38,7 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
         try:
             tensors = mx.load(str(path))
         except (RuntimeError, ValueError) as error:
-            raise GemmaError(f"{path}: not a whole safetensors file ({' '.join(str(error).split())})") from None
+            raise GemmaError(f"{path}: not a whole safetensors file ({one_line(error)})") from None
         assert isinstance(tensors, dict)
         for name, tensor in tensors.items():
             own = module_name(name)
@@ -92,7 +92,7 @@ def quantize_modules(
     try:
         nn.quantize(model, class_predicate=choose)
     except (ValueError, TypeError) as error:
-        raise GemmaError(f"config.json: quantization can't be applied ({' '.join(str(error).split())})") from None
+        raise GemmaError(f"config.json: quantization can't be applied ({one_line(error)})") from None
 
 
 def load_adapters(model: Gemma4Unified, folder: Path) -> None:
@@ -104,7 +104,7 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
     try:
         attach(model, str(folder))
     except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
-        raise GemmaError(f"{folder}: the adapters do not fit this model ({' '.join(str(error).split())})") from None
+        raise GemmaError(f"{folder}: the adapters do not fit this model ({one_line(error)})") from None
 
 
 def check_weights(model: nn.Module, weights: Mapping[str, mx.array]) -> None:

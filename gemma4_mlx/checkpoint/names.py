@@ -1,6 +1,6 @@
 """Tensor names: three dialects in, the module tree's own (that of MLX checkpoints) out."""
 
-# Longest first. The last column of the table in each comment is what the module tree calls it.
+# Prefixes of each dialect and the module tree's own; the first that fits counts, so longer ones stand first.
 PREFIXES = (
     # transformers 5.23 in memory: one vision module that holds embedder and projection
     ("embed_vision.multimodal_embedder.embedding_projection.", "embed_vision.embedding_projection."),

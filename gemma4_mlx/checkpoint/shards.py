@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 SHARD_BYTES = 900_000_000
 METADATA = {"format": "mlx"}
@@ -52,7 +52,7 @@ class ShardWriter:
         try:
             mx.save_safetensors(str(self._temporary(self._shards)), self._waiting, METADATA)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise GemmaError(f"{self._folder.parent}: can't be written ({reason}); is the disk full?") from None
         self._shard_of |= dict.fromkeys(self._waiting, self._shards)
         self._shards += 1

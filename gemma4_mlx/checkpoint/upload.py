@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 
 def upload(folder: Path, repo: str) -> None:
@@ -18,5 +18,5 @@ def upload(folder: Path, repo: str) -> None:
         api.create_repo(repo, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder)
     except (HTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise GemmaError(f"{repo}: upload failed ({reason}); the checkpoint is in {folder}") from None

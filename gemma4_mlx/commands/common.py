@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
@@ -29,7 +29,7 @@ def run(
         if args.debug:
             traceback.print_exc()
         discard_stdout()
-        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, GemmaError) else EXIT_FAILED
 
 

@@ -31,11 +31,6 @@ class FullCache:
         self.offset = stop
         return self.keys[:, :, :stop], self.values[:, :, :stop]
 
-    @property
-    def state(self) -> list[mx.array]:
-        """The arrays to evaluate so that nothing of the graph behind them stays alive."""
-        return [array for array in (self.keys, self.values) if array is not None]
-
 
 class SlidingCache:
     """The last `window - 1` positions, kept in order, with room to append without moving them at each step."""
@@ -74,11 +69,6 @@ class SlidingCache:
         self.keys[:, :, : self.end] = keys
         self.values[:, :, : self.end] = values
 
-    @property
-    def state(self) -> list[mx.array]:
-        """The arrays to evaluate so that nothing of the graph behind them stays alive."""
-        return [array for array in (self.keys, self.values) if array is not None]
-
 
 Cache = FullCache | SlidingCache
 
@@ -92,8 +82,8 @@ def make_caches(config: TextConfig, max_length: int) -> list[Cache]:
 
 
 def cache_arrays(caches: Sequence[Cache]) -> list[mx.array]:
-    """Every array that the caches hold."""
-    return [array for cache in caches for array in cache.state]
+    """Every array that the caches hold: evaluated, they leave nothing of the graph behind them alive."""
+    return [array for cache in caches for array in (cache.keys, cache.values) if array is not None]
 
 
 def _buffer(like: mx.array, length: int) -> mx.array:

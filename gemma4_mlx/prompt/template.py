@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gemma4_mlx.config import read_json
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 
 class ChatTemplate:
@@ -23,7 +23,7 @@ class ChatTemplate:
         try:
             self._template = environment.from_string(source)
         except (TemplateError, RecursionError) as error:
-            raise GemmaError(f"{name}: not a Jinja template ({_line(error)})") from None
+            raise GemmaError(f"{name}: not a Jinja template ({one_line(error)})") from None
 
     @classmethod
     def from_folder(cls, folder: Path) -> "ChatTemplate":
@@ -43,12 +43,8 @@ class ChatTemplate:
         try:
             return self._template.render(messages=messages, **variables)
         except Exception as error:  # a template can fail in any way that an expression can
-            raise GemmaError(f"{self._name}: these messages can't be rendered ({_line(error)})") from None
+            raise GemmaError(f"{self._name}: these messages can't be rendered ({one_line(error)})") from None
 
 
 def _refuse(message: str) -> NoReturn:
     raise ValueError(message)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.config import read_json
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, one_line
 
 if TYPE_CHECKING:
     import tokenizers
@@ -52,7 +52,7 @@ class Tokenizer:
         try:
             backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
-            raise GemmaError(f"{path}: not a tokenizer ({' '.join(str(error).split())})") from None
+            raise GemmaError(f"{path}: not a tokenizer ({one_line(error)})") from None
         return cls(backend, read_json(folder / "tokenizer_config.json"), placeholders)
 
     def quote(self, text: str) -> str:
