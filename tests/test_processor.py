@@ -168,6 +168,10 @@ def test_thinking_and_a_begun_answer(processor: Processor) -> None:
             "message 2: the arguments of f must be an object",
         ),
         (
+            user({"type": "audio", "audio": []}),
+            "media can't be read from list: pass a path, an address, bytes or a binary file",
+        ),
+        (
             [*user(text("x")), {"role": "assistant", "tool_calls": [{"id": "1"}]}],
             "message 2: a tool call must have a function with a name",
         ),

@@ -235,4 +235,4 @@ def _generation_config(folder: Path) -> Mapping[str, Any]:
 
 
 def _is_clips(source: Any) -> bool:
-    return isinstance(source, list) and all(isinstance(clip, np.ndarray) for clip in source)
+    return isinstance(source, list) and bool(source) and all(isinstance(clip, np.ndarray) for clip in source)
