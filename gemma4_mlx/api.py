@@ -5,10 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
-
 from gemma4_mlx.checkpoint.hub import resolve
-from gemma4_mlx.checkpoint.load import load_adapters, load_model
+from gemma4_mlx.checkpoint.load import load_model
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.errors import UsageError
@@ -33,10 +31,7 @@ def load(
     folder = resolve(str(path_or_repo), revision=revision, offline=offline)
     with ThreadPoolExecutor(1) as pool:
         processor = pool.submit(Processor.from_folder, folder)
-        model = load_model(folder)
-        if adapter_path is not None:
-            load_adapters(model, Path(adapter_path).expanduser())
-        mx.eval(model.parameters())
+        model = load_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
         return model, processor.result()
 
 

@@ -1,4 +1,6 @@
-"""Caches give back what was put in, however it was cut."""
+"""Caches give back what was put in, however it was cut, and forget exactly what they are told to."""
+
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -6,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma4_mlx.model.cache import SLACK, FullCache, SlidingCache, cache_arrays
+from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.model.cache import ROLLBACK, SLACK, SharedCache, SlidingCache, cache_arrays, make_caches
+from gemma4_mlx.model.rows import KVQuantization, PlainRows, QuantizedRows
 
 
 def rows(start: int, count: int) -> mx.array:
@@ -19,38 +23,116 @@ def positions(array: mx.array) -> list[float]:
     return np.array(array)[0, 0, :, 0].tolist()
 
 
-@given(st.integers(2, 40), st.lists(st.integers(1, 60) | st.just(1), min_size=1, max_size=30))
+STEPS = st.lists(st.tuples(st.integers(1, 60) | st.just(1), st.integers(0, ROLLBACK)), min_size=1, max_size=30)
+
+
+@given(st.integers(2, 40), STEPS)
 @settings(deadline=None)
-def test_sliding_cache_returns_the_window_and_the_new_rows(window: int, lengths: list[int]) -> None:
-    cache, position = SlidingCache(window, sum(lengths)), 0
-    for length in lengths:
+def test_sliding_cache_returns_the_window_and_forgets_exactly(window: int, steps: list[tuple[int, int]]) -> None:
+    cache, position = SlidingCache(window, sum(length for length, _ in steps)), 0
+    for length, most_forgotten in steps:
         keys, values = cache.update(rows(position, length), -rows(position, length))
         expected = list(range(max(0, position - window + 1), position + length))
         position += length
         assert positions(keys) == expected
         assert positions(values) == [-value for value in expected]
+        forgotten = min(most_forgotten, length)
+        cache.rollback(forgotten)
+        position -= forgotten
     assert cache.offset == position
 
 
-def test_sliding_cache_decodes_past_its_slack() -> None:
-    cache = SlidingCache(8, 4 * SLACK)
-    for position in range(3 * SLACK):
+def test_sliding_cache_decodes_past_its_slack_in_the_same_rows() -> None:
+    cache = SlidingCache(8, 1000)
+    for position in range(300):
         keys, _ = cache.update(rows(position, 1), rows(position, 1))
         mx.eval(cache_arrays([cache]))
-    assert positions(keys) == list(range(3 * SLACK - 8, 3 * SLACK))
-    assert cache.keys.shape[2] == 7 + SLACK
+    assert positions(keys) == list(range(292, 300))
+    assert [array.shape[2] for array in cache.arrays()] == [7 + ROLLBACK + SLACK] * 2
+
+
+def test_sliding_cache_refuses_to_forget_what_it_no_longer_can() -> None:
+    cache = SlidingCache(8, 1000)
+    cache.update(rows(0, 200), rows(0, 200))
+    cache.rollback(ROLLBACK)
+    with pytest.raises(ValueError, match="1 positions can't be forgotten"):
+        cache.rollback(1)
+
+
+def fill(cache: SharedCache, lengths: list[int]) -> tuple[mx.array, mx.array, mx.array]:
+    whole = [mx.random.normal((1, 2, sum(lengths), width), key=mx.random.key(width)) for width in (8, 24, 8)]
+    start = 0
+    for length in lengths:
+        cache.update(*(part[:, :, start : start + length] for part in whole))
+        start += length
+    return tuple(whole)
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=10))
 @settings(deadline=None)
-def test_full_cache_returns_everything(lengths: list[int]) -> None:
-    cache, position = FullCache(sum(lengths)), 0
-    for length in lengths:
-        keys, _ = cache.update(rows(position, length), rows(position, length))
-        position += length
-        assert positions(keys) == list(range(position))
+def test_shared_cache_multiplies_with_everything(lengths: list[int]) -> None:
+    cache, total = SharedCache(sum(lengths)), sum(lengths)
+    turned, shared, values = fill(cache, lengths)
+    queries, weights = mx.random.normal((1, 2, 5, 32)), mx.random.normal((1, 2, 5, total))
+
+    scores = cache.scores(queries[..., :8], queries[..., 8:], total)
+
+    keys = mx.concatenate([turned, shared], axis=-1)
+    np.testing.assert_allclose(scores, queries @ keys.swapaxes(-1, -2), atol=1e-4)
+    np.testing.assert_allclose(
+        mx.concatenate(cache.mix(weights), axis=-1), weights @ mx.concatenate([values, shared], axis=-1), atol=1e-4
+    )
 
 
-def test_full_cache_refuses_more_than_it_was_made_for() -> None:
+def test_shared_cache_refuses_more_than_it_was_made_for() -> None:
     with pytest.raises(ValueError, match="5 positions do not fit in a cache of 4"):
-        FullCache(4).update(rows(0, 5), rows(0, 5))
+        fill(SharedCache(4), [5])
+
+
+@pytest.mark.parametrize("quantization", [None, KVQuantization(8, 32), KVQuantization(4, 32)])
+def test_a_rolled_back_cache_is_bit_for_bit_one_that_never_went_ahead(quantization: KVQuantization | None) -> None:
+    straight, ahead = SharedCache(40, quantization), SharedCache(40, quantization)
+    whole = fill(straight, [11, 9])
+    ahead.update(*(part[:, :, :11] for part in whole))
+    ahead.update(*(mx.ones_like(part[:, :, :5]) for part in whole))
+    ahead.rollback(5)
+    ahead.update(*(part[:, :, 11:20] for part in whole))
+
+    for left, right in zip(straight.arrays(), ahead.arrays(), strict=True):
+        assert mx.array_equal(left[:, :, :20], right[:, :, :20])
+
+
+@pytest.mark.parametrize(("bits", "error"), [(8, 0.02), (4, 0.3)])
+@pytest.mark.parametrize("width", [64, 24])
+def test_quantized_rows_multiply_as_the_rows_they_round(bits: int, error: float, width: int) -> None:
+    plain, packed = PlainRows(50), QuantizedRows(50, KVQuantization(bits, 32))
+    for start, count in ((0, 30), (30, 7)):
+        part = mx.random.normal((1, 2, count, width), key=mx.random.key(start))
+        plain.write(start, part)
+        packed.write(start, part)
+    queries, weights = mx.random.normal((1, 2, 3, width)) / width**0.5, mx.softmax(mx.random.normal((1, 2, 3, 37)), -1)
+
+    assert mx.abs(plain.scores(queries, 37) - packed.scores(queries, 37)).max() < error
+    assert mx.abs(plain.mix(weights) - packed.mix(weights)).max() < error
+    assert packed.mix(weights).shape == (1, 2, 3, width)
+
+
+def test_growing_keeps_what_is_there() -> None:
+    small, large = SharedCache(20), SharedCache(60)
+    whole = fill(large, [20, 30])
+    small.update(*(part[:, :, :20] for part in whole))
+    small.grow(60)
+    small.update(*(part[:, :, 20:] for part in whole))
+    assert all(mx.array_equal(a, b) for a, b in zip(small.arrays(), large.arrays(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("quantization", "expected"), [(None, 10_240), (KVQuantization(8), 5_440), (KVQuantization(4), 2_880)]
+)
+def test_bytes_a_token_of_the_12b(shared: Path, quantization: KVQuantization | None, expected: int) -> None:
+    config = ModelConfig.from_folder(shared / "reference").text
+    caches = make_caches(config, 100, quantization)
+    layers = [cache for cache in caches if isinstance(cache, SharedCache)]
+    for cache in layers:
+        cache.update(*(mx.zeros((1, 1, 1, width), mx.bfloat16) for width in (128, 384, 128)))
+    assert sum(array.nbytes for cache in layers for array in cache.arrays()) == 100 * expected

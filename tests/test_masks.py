@@ -1,12 +1,13 @@
 """Masks against the rule as it is written, one pair of positions at a time."""
 
-import mlx.core as mx
+import unittest.mock
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import sliding
 
-from gemma4_mlx.model.masks import make_masks, sliding_mask
+from gemma4_mlx.model.masks import sliding_mask, sliding_tiles
 
 
 @st.composite
@@ -25,19 +26,30 @@ def layouts(draw: st.DrawFn) -> tuple[np.ndarray, int, int, list[tuple[int, int]
     return np.array(vision), draw(st.integers(2, 12)), offset, blocks
 
 
-@given(layouts())
-def test_sliding_mask_is_the_rule_for_any_chunk(layout: tuple[np.ndarray, int, int, list[tuple[int, int]]]) -> None:
+@given(layouts(), st.data())
+def test_tiles_are_the_rule_for_any_chunk(
+    layout: tuple[np.ndarray, int, int, list[tuple[int, int]]], data: st.DataObject
+) -> None:
     vision, window, offset, blocks = layout
-    length = len(vision)
-    expected = sliding(length, window, vision)[offset:, max(0, offset - window + 1) :]
+    length = len(vision) - offset
+    queries = data.draw(st.integers(1, length))
+    expected = sliding(len(vision), window, vision)[offset:, max(0, offset - window + 1) :][length - queries :]
 
-    mask = make_masks(length - offset, offset, window, blocks).sliding
+    with unittest.mock.patch("gemma4_mlx.model.masks.TILE", data.draw(st.integers(1, 9))):
+        tiles = sliding_tiles(length, offset, window, blocks, queries)
 
-    if mask is None:
-        mask = np.ones((1, expected.shape[1]), bool)
-    elif isinstance(mask, str):
-        mask = np.tril(np.ones((length, length), bool))[offset:, max(0, offset - window + 1) :]
-    np.testing.assert_array_equal(np.array(mask), expected)
+    seen = np.zeros_like(expected)
+    for tile in tiles:
+        seen[tile.start : tile.stop, tile.first : tile.last] = True if tile.mask is None else np.array(tile.mask)
+    np.testing.assert_array_equal(seen, expected)
+    assert [tile.start for tile in tiles] == [0, *(tile.stop for tile in tiles[:-1])]
+    assert tiles[-1].stop == queries
+
+
+def test_a_tile_reads_no_key_outside_its_windows() -> None:
+    tiles = sliding_tiles(2048, 5000, 1024, [], 2048)
+    assert [(tile.first, tile.last) for tile in tiles[:2]] == [(0, 1279), (256, 1535)]
+    assert sum((tile.stop - tile.start) * (tile.last - tile.first) for tile in tiles) == 2048 * 1279
 
 
 def test_literal_mask() -> None:
@@ -47,16 +59,10 @@ def test_literal_mask() -> None:
         [0, 1, 1, 1, 0],
         [0, 0, 1, 1, 1],
     ]
-    mask = sliding_mask(4, 1, 3, [(1, 3)])
+    mask = sliding_mask(0, 4, -1, 4, 3, [(1, 3)])
     np.testing.assert_array_equal(mask.astype(int), expected)
 
 
-def test_full_layers_stay_causal_around_images() -> None:
-    masks = make_masks(8, 0, 16, [(2, 6)])
-    assert masks.full == "causal"
-    assert isinstance(masks.sliding, mx.array)
-
-
 def test_one_token_needs_no_mask() -> None:
-    masks = make_masks(1, 40, 16, [(2, 6)])
-    assert (masks.full, masks.sliding) == (None, None)
+    (tile,) = sliding_tiles(1, 40, 16, [(2, 6)], 1)
+    assert (tile.first, tile.last, tile.mask) == (0, 16, None)

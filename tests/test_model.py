@@ -14,6 +14,7 @@ from gemma4_mlx.checkpoint.load import load_model
 from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.media.images import Patches
+from gemma4_mlx.model import full_attention, masks
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
 
@@ -108,6 +109,29 @@ def test_logits_are_the_intended_ones(setup: Setup, case: str) -> None:
         caches = model.make_caches(len(prompt.ids))
         last = prefill(model, prompt, caches, chunk)
         np.testing.assert_allclose(np.array(last[0]), want[-1], atol=TOLERANCE, err_msg=f"chunks of {chunk}")
+
+
+@pytest.mark.parametrize("chunk", [7, 512])
+@pytest.mark.parametrize("case", CASES)
+def test_attention_in_small_tiles_is_exact(
+    setup: Setup, case: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = make_prompt(setup.model, case)
+    monkeypatch.setattr(full_attention, "SCORES_BUDGET", 3000)
+    monkeypatch.setattr(masks, "TILE", 5)
+    last = prefill(setup.model, prompt, setup.model.make_caches(len(prompt.ids)), chunk)
+    np.testing.assert_allclose(np.array(last[0]), expected(setup, prompt)[-1], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("bits", "error"), [(8, 0.02), (4, 0.3)])
+@pytest.mark.parametrize("case", CASES)
+def test_quantized_caches_stay_close_in_every_mode(setup: Setup, case: str, bits: int, error: float) -> None:
+    model, prompt = setup.model, make_prompt(setup.model, case)
+    want, cut = expected(setup, prompt)[-1], len(prompt.ids) - 20
+    for chunk in (7, 512):
+        caches = model.make_caches(len(prompt.ids), kv_bits=bits, kv_group_size=32)
+        mx.eval(prefill(model, Prompt(prompt.ids[:cut], prompt.spans), caches, chunk))
+        assert np.abs(np.array(prefill(model, prompt, caches, chunk)[0]) - want).mean() < error
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -19,8 +19,29 @@ LISTED = 5
 """Tensors that an error names before it only counts."""
 
 
-def load_model(folder: Path) -> Gemma4Unified:
-    """The model of a checkpoint folder, its weights lazy. Raises GemmaError for anything that does not match."""
+def load_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
+    """The model of a checkpoint folder, ready to run, with LoRA adapters if there are any.
+
+    Raises GemmaError for anything that does not match.
+    """
+    model = open_model(folder)
+    if adapters is not None:
+        load_adapters(model, adapters)
+    return evaluate(model)
+
+
+def evaluate(model: Gemma4Unified) -> Gemma4Unified:
+    """Reads the weights from disk and rearranges them for inference, one layer at a time."""
+    model.prepare()
+    mx.eval(model.parameters())
+    return model
+
+
+def open_model(folder: Path) -> Gemma4Unified:
+    """The model of a checkpoint folder with the checkpoint's own module tree, its weights lazy: only headers are read.
+
+    Raises GemmaError for anything that does not match.
+    """
     config = ModelConfig.from_folder(folder)
     weights = read_weights(folder)
     model = Gemma4Unified(present_inputs(config, weights))

@@ -36,7 +36,7 @@ def prefill(
 ) -> mx.array:
     """Reads what the caches do not hold yet; returns lazy logits `(1, vocab)` of the last position.
 
-    Only the caches are evaluated before the last chunk, so whatever feeds nothing but logits is never computed there.
+    Before the last chunk the final layer only writes its cache; in the last one it answers for one position.
     `progress(done, total)` is called after each chunk but the last, which is still lazy.
     """
     start, total = caches[0].offset, len(prompt.ids)
@@ -45,11 +45,11 @@ def prefill(
     blocks = prompt.vision_blocks()
     for edge in chunk_edges(start, total, chunk, prompt.whole_runs()):
         spans = [span for span in prompt.spans if start <= span.start < edge]
-        hidden = model(model.embed(prompt.ids[start:edge], spans, start), caches, blocks)
+        hidden = model(model.embed(prompt.ids[start:edge], spans, start), caches, blocks, outputs=int(edge == total))
         start = edge
         if edge < total:
             mx.eval(cache_arrays(caches))
             mx.clear_cache()
             if progress is not None:
                 progress(edge, total)
-    return model.logits(hidden[:, -1:])[:, 0]
+    return model.logits(hidden)[:, 0]

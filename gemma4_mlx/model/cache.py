@@ -1,91 +1,143 @@
-"""Keys and values of earlier positions, one cache for each layer. A cache owns its layout."""
+"""What layers remember of earlier positions, one cache for each layer. A cache owns its layout."""
 
 from collections.abc import Sequence
 
 import mlx.core as mx
 
 from gemma4_mlx.config import TextConfig
+from gemma4_mlx.model.rows import KVQuantization, PlainRows, QuantizedRows, Rows
 
-SLACK = 256
+ROLLBACK = 16
+"""Positions that a sliding cache can always forget again: the most that is drafted ahead."""
+
+SLACK = 48
 """Rows that a sliding cache appends before it moves its window back to the front."""
 
 
-class FullCache:
-    """All positions, in buffers allocated once for `max_length` of them."""
+class SharedCache:
+    """All positions of a full layer, whose keys are its values but for norm weights and rotation.
 
-    def __init__(self, max_length: int) -> None:
+    Three buffers: rotated keys; the part that is never rotated, as values (its key weights are folded into the
+    queries); the values of the rotated dimensions. For a 512-wide head of which 128 dimensions turn that is 640 numbers
+    a position instead of 1024.
+    """
+
+    def __init__(self, max_length: int, quantization: KVQuantization | None = None) -> None:
         self.offset = 0
+        self.num_kv_heads = 1
         self.max_length = max_length
-        self.keys: mx.array | None = None
-        self.values: mx.array | None = None
 
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Appends `(B, H, L, D)`; returns all keys and values, `(B, H, offset + L, D)`."""
-        stop = self.offset + keys.shape[2]
+        def rows() -> Rows:
+            return PlainRows(max_length) if quantization is None else QuantizedRows(max_length, quantization)
+
+        self.rotated, self.shared, self.values = rows(), rows(), rows()
+
+    def update(self, rotated: mx.array, shared: mx.array, values: mx.array) -> None:
+        """Appends `(B, H, L, 2r)`, `(B, H, L, D - 2r)` and `(B, H, L, 2r)`."""
+        self.num_kv_heads = rotated.shape[1]
+        stop = self.offset + rotated.shape[2]
         if stop > self.max_length:
             raise ValueError(f"{stop} positions do not fit in a cache of {self.max_length}")
-        if self.keys is None or self.values is None:
-            self.keys, self.values = _buffer(keys, self.max_length), _buffer(values, self.max_length)
-        self.keys[:, :, self.offset : stop] = keys
-        self.values[:, :, self.offset : stop] = values
+        self.rotated.write(self.offset, rotated)
+        self.shared.write(self.offset, shared)
+        self.values.write(self.offset, values)
         self.offset = stop
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+    def scores(self, rotated: mx.array, rest: mx.array, stop: int) -> mx.array:
+        """Scores `(B, H, M, stop)` of queries `(B, H, M, 2r)` and `(B, H, M, D - 2r)`."""
+        return self.shared.scores(rest, stop, onto=self.rotated.scores(rotated, stop))
+
+    def mix(self, weights: mx.array) -> tuple[mx.array, mx.array]:
+        """Weighted values of the rotated dimensions and of the others, for weights `(B, H, M, T)`."""
+        return self.values.mix(weights), self.shared.mix(weights)
+
+    def rollback(self, count: int) -> None:
+        """Forgets the last `count` positions."""
+        self.offset -= count
+
+    def grow(self, max_length: int) -> None:
+        """Makes room for more positions."""
+        for rows in (self.rotated, self.shared, self.values):
+            rows.grow(max_length)
+        self.max_length = max_length
+
+    def arrays(self) -> list[mx.array]:
+        """What is allocated."""
+        return self.rotated.arrays() + self.shared.arrays() + self.values.arrays()
 
 
 class SlidingCache:
-    """The last `window - 1` positions, kept in order, with room to append without moving them at each step."""
+    """Keys and values of the window, in order, with a few rows to append to before the window moves back.
+
+    Some rows behind the window stay, so that the last ROLLBACK positions can be forgotten exactly.
+    """
 
     def __init__(self, window: int, max_length: int) -> None:
         self.offset = 0
-        self.keep = window - 1
-        self.capacity = min(self.keep + SLACK, max_length)
+        self.past = window - 1
+        self.kept = self.past + ROLLBACK
+        self.capacity = min(self.kept + SLACK, max_length)
         self.end = 0
-        self.keys: mx.array | None = None
-        self.values: mx.array | None = None
+        self.keys, self.values = PlainRows(self.capacity), PlainRows(self.capacity)
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Appends `(B, H, L, D)`; returns the new positions behind at most `window - 1` earlier ones."""
-        if self.keys is None or self.values is None:
-            self.keys, self.values = _buffer(keys, self.capacity), _buffer(values, self.capacity)
-        length, start = keys.shape[2], max(0, self.end - self.keep)
+        length, start = keys.shape[2], max(0, self.end - self.past)
         self.offset += length
         if self.end + length > self.capacity:
-            keys = mx.concatenate([self.keys[:, :, start : self.end], keys], axis=2)
-            values = mx.concatenate([self.values[:, :, start : self.end], values], axis=2)
-            first = max(0, keys.shape[2] - self.keep)
-            self._restart(keys[:, :, first:], values[:, :, first:])
-            return keys, values
-        stop = self.end + length
-        self.keys[:, :, self.end : stop] = keys
-        self.values[:, :, self.end : stop] = values
-        self.end = stop
-        return self.keys[:, :, start:stop], self.values[:, :, start:stop]
+            return self._restart(keys, values)
+        self.keys.write(self.end, keys)
+        self.values.write(self.end, values)
+        self.end += length
+        return self.keys.read(start, self.end), self.values.read(start, self.end)
 
-    def _restart(self, keys: mx.array, values: mx.array) -> None:
-        """Puts the window at the front of the buffers."""
-        assert self.keys is not None
-        assert self.values is not None
-        self.end = keys.shape[2]
-        self.keys[:, :, : self.end] = keys
-        self.values[:, :, : self.end] = values
+    def rollback(self, count: int) -> None:
+        """Forgets the last `count` positions, at most ROLLBACK."""
+        if self.end - count < min(self.offset - count, self.past):
+            raise ValueError(f"{count} positions can't be forgotten: rows before them are gone")
+        self.offset -= count
+        self.end -= count
+
+    def grow(self, max_length: int) -> None:
+        """Makes room for more positions, up to the window and its spare rows."""
+        capacity = min(self.kept + SLACK, max_length)
+        if capacity > self.capacity:
+            self.keys.grow(capacity)
+            self.values.grow(capacity)
+            self.capacity = capacity
+
+    def arrays(self) -> list[mx.array]:
+        """What is allocated."""
+        return self.keys.arrays() + self.values.arrays()
+
+    def _restart(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Puts the window and what stays behind it at the front of the buffers."""
+        start = max(0, self.end - self.kept)
+        visible = max(0, self.end - self.past) - start
+        if self.end > start:
+            keys = mx.concatenate([self.keys.read(start, self.end), keys], axis=2)
+            values = mx.concatenate([self.values.read(start, self.end), values], axis=2)
+        first = max(0, keys.shape[2] - self.kept)
+        self.keys.write(0, keys[:, :, first:])
+        self.values.write(0, values[:, :, first:])
+        self.end = keys.shape[2] - first
+        return keys[:, :, visible:], values[:, :, visible:]
 
 
-Cache = FullCache | SlidingCache
+Cache = SharedCache | SlidingCache
 
 
-def make_caches(config: TextConfig, max_length: int) -> list[Cache]:
-    """Empty caches, one for each layer, for at most `max_length` positions in all."""
+def make_caches(config: TextConfig, max_length: int, quantization: KVQuantization | None = None) -> list[Cache]:
+    """Empty caches, one for each layer, for at most `max_length` positions in all.
+
+    `quantization` is that of the full layers, the ones that grow with the context.
+    """
     return [
-        FullCache(max_length) if layer.window is None else SlidingCache(layer.window, max_length)
+        SharedCache(max_length, quantization) if layer.window is None else SlidingCache(layer.window, max_length)
         for layer in config.layers
     ]
 
 
 def cache_arrays(caches: Sequence[Cache]) -> list[mx.array]:
     """Every array that the caches hold: evaluated, they leave nothing of the graph behind them alive."""
-    return [array for cache in caches for array in (cache.keys, cache.values) if array is not None]
-
-
-def _buffer(like: mx.array, length: int) -> mx.array:
-    batch, heads, _, dim = like.shape
-    return mx.zeros((batch, heads, length, dim), dtype=like.dtype)
+    return [array for cache in caches for array in cache.arrays()]

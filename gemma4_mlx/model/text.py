@@ -7,15 +7,23 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from gemma4_mlx.config import LayerConfig, TextConfig
-from gemma4_mlx.model.attention import Attention
+from gemma4_mlx.model.attention import SlidingAttention
 from gemma4_mlx.model.cache import Cache
-from gemma4_mlx.model.masks import Block, Mask, make_masks
+from gemma4_mlx.model.full_attention import FullAttention
+from gemma4_mlx.model.masks import Block, Tile, sliding_tiles
+from gemma4_mlx.model.projection import merge
 
 
 @partial(mx.compile, shapeless=True)
 def geglu(gate: mx.array, up: mx.array) -> mx.array:
     """`gelu(gate) * up` with the tanh approximation of gelu."""
     return nn.gelu_approx(gate) * up
+
+
+@partial(mx.compile, shapeless=True)
+def scaled_sum(x: mx.array, y: mx.array, scalar: mx.array) -> mx.array:
+    """`(x + y) * scalar`."""
+    return (x + y) * scalar
 
 
 @partial(mx.compile, shapeless=True)
@@ -33,8 +41,13 @@ class MLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
+    def prepare(self) -> None:
+        """Merges the two projections that read the same input."""
+        self.gate_up_proj = merge([self.pop("gate_proj"), self.pop("up_proj")])
+
     def __call__(self, x: mx.array) -> mx.array:
-        return self.down_proj(geglu(self.gate_proj(x), self.up_proj(x)))
+        gate, up = mx.split(self.gate_up_proj(x), 2, axis=-1)
+        return self.down_proj(geglu(gate, up))
 
 
 class DecoderLayer(nn.Module):
@@ -42,8 +55,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
         super().__init__()
-        self.is_sliding = layer.window is not None
-        self.self_attn = Attention(config, layer)
+        attention = FullAttention if layer.window is None else SlidingAttention
+        self.self_attn: nn.Module = attention(config, layer)
         self.mlp = MLP(config)
         self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -51,10 +64,22 @@ class DecoderLayer(nn.Module):
         self.post_feedforward_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.layer_scalar = mx.ones((1,))
 
-    def __call__(self, x: mx.array, cache: Cache | None, mask: Mask) -> mx.array:
-        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), cache, mask))
-        x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
-        return x * self.layer_scalar
+    def prepare(self) -> None:
+        """Rearranges the weights for inference and evaluates them, so that one layer at a time is held twice."""
+        self.self_attn.prepare()
+        self.mlp.prepare()
+        mx.eval(self.parameters())
+
+    def __call__(self, x: mx.array, cache: Cache, tiles: Sequence[Tile]) -> mx.array:
+        """Maps `(B, L, hidden)` to `(B, queries, hidden)`, for the positions that the tiles cover."""
+        attended = self.self_attn(self.input_layernorm(x), cache, tiles)
+        x = x[:, x.shape[1] - tiles[-1].stop :] + self.post_attention_layernorm(attended)
+        fed = self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        return scaled_sum(x, fed, self.layer_scalar)
+
+    def write(self, x: mx.array, cache: Cache) -> None:
+        """Puts keys and values of `(B, L, hidden)` into the cache and computes nothing else."""
+        self.self_attn.write(self.input_layernorm(x), cache)
 
 
 class TextModel(nn.Module):
@@ -77,13 +102,23 @@ class TextModel(nn.Module):
         """Scaled embeddings `(B, L, hidden)` of ids `(B, L)`; the factor is rounded to the weights' type."""
         return self.embed_tokens(ids).astype(self.dtype) * mx.array(self._embed_scale, self.dtype)
 
-    def __call__(self, x: mx.array, caches: Sequence[Cache] | None, blocks: Sequence[Block]) -> mx.array:
-        """Hidden states after the final norm, `(B, L, hidden)`. `blocks` are vision blocks in absolute positions."""
-        offset = caches[0].offset if caches else 0
-        masks = make_masks(x.shape[1], offset, self._window, blocks)
-        for index, layer in enumerate(self.layers):
-            x = layer(x, caches[index] if caches else None, masks.sliding if layer.is_sliding else masks.full)
-        return self.norm(x)
+    def __call__(
+        self, x: mx.array, caches: Sequence[Cache], blocks: Sequence[Block], outputs: int | None = None
+    ) -> mx.array:
+        """Hidden states after the final norm, `(B, outputs, hidden)`, of the last `outputs` positions (None: of all).
+
+        `blocks` are vision blocks in absolute positions. With outputs = 0 the final layer only writes its cache.
+        """
+        length, offset = x.shape[1], caches[0].offset
+        tiles = sliding_tiles(length, offset, self._window, blocks, queries=length)
+        for layer, cache in zip(self.layers[:-1], caches, strict=False):
+            x = layer(x, cache, tiles)
+        if outputs == 0:
+            self.layers[-1].write(x, caches[-1])
+            return x[:, :0]
+        if outputs is not None and outputs < length:
+            tiles = sliding_tiles(length, offset, self._window, blocks, queries=outputs)
+        return self.norm(self.layers[-1](x, caches[-1], tiles))
 
 
 class LanguageModel(nn.Module):

@@ -12,7 +12,8 @@ from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.cache import Cache, make_caches
 from gemma4_mlx.model.embedders import MediaProjection, VisionEmbedder
 from gemma4_mlx.model.masks import Block
-from gemma4_mlx.model.text import LanguageModel
+from gemma4_mlx.model.rows import KVQuantization
+from gemma4_mlx.model.text import DecoderLayer, LanguageModel
 from gemma4_mlx.prompt.prompt import Span
 
 
@@ -32,19 +33,35 @@ class Gemma4Unified(nn.Module):
             self.embed_audio = MediaProjection(audio.samples_per_token, config.text.hidden_size, audio.rms_norm_eps)
 
     @property
-    def layers(self) -> list[nn.Module]:
+    def layers(self) -> list[DecoderLayer]:
         """The decoder layers, where adapters attach."""
         return self.language_model.model.layers
 
-    def make_caches(self, max_length: int) -> list[Cache]:
-        """Empty caches for at most `max_length` positions."""
-        return make_caches(self.config.text, max_length)
+    def prepare(self) -> "Gemma4Unified":
+        """Rearranges the loaded weights for inference, once; the model computes nothing before."""
+        for layer in self.layers:
+            layer.prepare()
+        return self
+
+    def make_caches(self, max_length: int, kv_bits: int | None = None, kv_group_size: int = 64) -> list[Cache]:
+        """Empty caches for at most `max_length` positions; with `kv_bits`, full layers keep quantized rows."""
+        quantization = None if kv_bits is None else KVQuantization(kv_bits, kv_group_size)
+        return make_caches(self.config.text, max_length, quantization)
 
     def __call__(
-        self, embeddings: mx.array, caches: Sequence[Cache] | None = None, blocks: Sequence[Block] = ()
+        self,
+        embeddings: mx.array,
+        caches: Sequence[Cache] | None = None,
+        blocks: Sequence[Block] = (),
+        outputs: int | None = None,
     ) -> mx.array:
-        """Hidden states `(B, L, hidden)` of embeddings `(B, L, hidden)` that follow the positions in `caches`."""
-        return self.language_model.model(embeddings, caches, blocks)
+        """Hidden states of embeddings `(B, L, hidden)` that follow the positions in `caches`.
+
+        Returns `(B, outputs, hidden)` for the last `outputs` positions: None stands for all of them, 0 only writes the
+        caches. Without caches the embeddings are the whole sequence.
+        """
+        caches = self.make_caches(embeddings.shape[1]) if caches is None else caches
+        return self.language_model.model(embeddings, caches, blocks, outputs)
 
     def logits(self, hidden: mx.array) -> mx.array:
         """Float32 logits `(B, L, vocab)`."""

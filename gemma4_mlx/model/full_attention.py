@@ -1,0 +1,136 @@
+"""Attention of a full layer, whose values are its keys before their norm weights and rotation (K = V).
+
+Only the first `2r` of a head's dimensions turn, once its pairs `(i, i + D / 2)` with i < r are put first. In the others
+a key is its value times the key norm's weight, and that weight can just as well multiply the query:
+
+    q . k = q_turned . k_turned + (q_rest * k_norm_rest) . v_rest
+
+so a position is kept as k_turned, v_rest and v_turned: `D + 2r` numbers instead of `2 D`.
+"""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from gemma4_mlx.config import LayerConfig, TextConfig
+from gemma4_mlx.model.attention import merge_heads, rotary_periods, rotate, split_heads
+from gemma4_mlx.model.cache import SharedCache
+from gemma4_mlx.model.masks import Tile
+from gemma4_mlx.model.projection import last_outputs, merge, reorder
+
+SCORES_BUDGET = 96 * 2**20
+"""Bytes of one array of scores. Queries are read in tiles that keep to it, each against all of its keys."""
+
+
+class FullAttention(nn.Module):
+    """Self-attention with scale 1.0 over all earlier positions. Works on weights that `prepare` has put in order."""
+
+    def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
+        super().__init__()
+        self.num_heads, self.num_kv_heads = config.num_attention_heads, layer.num_key_value_heads
+        self.head_dim, self.eps = layer.head_dim, config.rms_norm_eps
+        width, kv_width = self.num_heads * layer.head_dim, self.num_kv_heads * layer.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.q_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
+        self.k_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
+        self._periods = rotary_periods(layer.head_dim, layer.rope)
+        self._turned = 2 * self._periods.size
+
+    def prepare(self) -> None:
+        """Puts the dimensions that turn first, and the key norm's other weights into the queries' norm."""
+        order = turned_first(self.head_dim, self._turned)
+        for projection, heads in ((self.q_proj, self.num_heads), (self.k_proj, self.num_kv_heads)):
+            reorder(projection, (mx.arange(heads)[:, None] * self.head_dim + order).flatten())
+        self.qk_proj = merge([self.pop("q_proj"), self.pop("k_proj")])
+        keys = self.pop("k_norm").weight[order]
+        queries = fold_key_norm(self.pop("q_norm").weight[order], keys, self._turned)
+        self.qk_norm = mx.stack([queries] * self.num_heads + [keys] * self.num_kv_heads)[:, None]
+
+    def __call__(self, x: mx.array, cache: SharedCache, tiles: Sequence[Tile]) -> mx.array:
+        """Maps `(B, L, hidden)` to `(B, queries, hidden)`; of a sliding layer's tiles only the queries count."""
+        offset, queries = cache.offset, tiles[-1].stop
+        if queries < x.shape[1]:
+            self.write(x, cache)
+            offset, x = cache.offset - queries, x[:, -queries:]
+        heads = mx.fast.rms_norm(split_heads(self.qk_proj(x), self.head_dim), None, self.eps)
+        weighted = heads * self.qk_norm
+        turned = rotate(weighted[..., : self._turned], offset, self._periods)
+        if offset == cache.offset:
+            values = heads[:, self.num_heads :]
+            cache.update(turned[:, self.num_heads :], values[..., self._turned :], values[..., : self._turned])
+        rest = weighted[:, : self.num_heads, :, self._turned :]
+        attended = attend(turned[:, : self.num_heads], rest, cache)
+        return self.o_proj(merge_heads(original_order(*attended)))
+
+    def write(self, x: mx.array, cache: SharedCache) -> None:
+        """Puts the keys and values of `(B, L, hidden)` into the cache and computes nothing else."""
+        outputs = self.num_kv_heads * self.head_dim
+        values = mx.fast.rms_norm(split_heads(last_outputs(self.qk_proj, x, outputs), self.head_dim), None, self.eps)
+        turning = values[..., : self._turned]
+        weighted = turning * self.qk_norm[self.num_heads :, :, : self._turned]
+        cache.update(rotate(weighted, cache.offset, self._periods), values[..., self._turned :], turning)
+
+
+def turned_first(head_dim: int, turned: int) -> mx.array:
+    """Dimensions of a head in the order in which those of turning pairs come first."""
+    first, second = mx.arange(head_dim // 2), mx.arange(head_dim // 2, head_dim)
+    half = turned // 2
+    return mx.concatenate([first[:half], second[:half], first[half:], second[half:]])
+
+
+def fold_key_norm(queries: mx.array, keys: mx.array, turned: int) -> mx.array:
+    """The query norm's weights times the key norm's where nothing turns; both `(D,)`, turning dimensions first."""
+    return mx.concatenate([queries[:turned], queries[turned:] * keys[turned:]])
+
+
+def original_order(turned: mx.array, rest: mx.array) -> mx.array:
+    """`(..., 2r)` and `(..., D - 2r)` -> `(..., D)` with each pair half a head apart, as o_proj reads them."""
+    half, others = turned.shape[-1] // 2, rest.shape[-1] // 2
+    return mx.concatenate([turned[..., :half], rest[..., :others], turned[..., half:], rest[..., others:]], axis=-1)
+
+
+def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> tuple[mx.array, mx.array]:
+    """Causal attention of the last L positions in the cache, `(B, H, L, 2r)` and `(B, H, L, D - 2r)`, in tiles.
+
+    Tiles are evaluated one after another, so that the scores of no two are alive at once.
+    """
+    length = turned.shape[2]
+    size = tile_size(turned.shape[1] * turned.shape[0] * turned.itemsize, cache.offset)
+    if length <= size:
+        return _attend(turned, rest, cache, cache.offset)
+    values, others = [], []
+    for start in range(0, length, size):
+        stop = min(start + size, length)
+        tile = _attend(turned[:, :, start:stop], rest[:, :, start:stop], cache, cache.offset - length + stop)
+        mx.eval(tile)
+        values.append(tile[0])
+        others.append(tile[1])
+    return mx.concatenate(values, axis=2), mx.concatenate(others, axis=2)
+
+
+def tile_size(bytes_per_key: int, keys: int) -> int:
+    """Queries whose scores fit the budget, given the bytes of one query's scores of one key in all heads."""
+    return max(1, SCORES_BUDGET // (bytes_per_key * keys))
+
+
+def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> tuple[mx.array, mx.array]:
+    """Attention of one tile, whose last query is at position `stop - 1`.
+
+    The G query heads of one KV head are rows of one matrix: `(B, H, L, D)` -> `(B, KV heads, G * L, D)`.
+    """
+    batch, heads, length, _ = turned.shape
+    kv_heads = cache.num_kv_heads
+
+    def fold(x: mx.array) -> mx.array:
+        return x.reshape(batch, kv_heads, -1, x.shape[-1])
+
+    scores = cache.scores(fold(turned), fold(rest), stop)
+    if length > 1:
+        seen = mx.arange(stop)[None, :] <= mx.arange(stop - length, stop)[:, None]
+        grouped = scores.reshape(batch, kv_heads, -1, length, stop)
+        scores = mx.where(seen, grouped, -mx.inf).reshape(scores.shape)
+    values, others = cache.mix(mx.softmax(scores, axis=-1, precise=True))
+    return values.reshape(batch, heads, length, -1), others.reshape(batch, heads, length, -1)
