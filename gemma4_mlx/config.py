@@ -13,6 +13,7 @@ from typing import Any
 from gemma4_mlx.errors import GemmaError, one_line
 
 MODEL_TYPE = "gemma4_unified"
+DRAFTER_TYPE = "gemma4_unified_assistant"
 FULL, SLIDING = "full_attention", "sliding_attention"
 MOST_LAYERS = 1024
 
@@ -138,6 +139,26 @@ class ModelConfig:
             tokens=_token_ids(config, text),
             quantization=_quantization(config),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DrafterConfig:
+    """`config.json` of a drafter: a few layers that read the caches of a model with `backbone_hidden_size`."""
+
+    text: TextConfig
+    backbone_hidden_size: int
+    quantization: Mapping[str, Any] | None
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "DrafterConfig":
+        """Raises GemmaError where the file is missing, damaged or of another kind of drafter."""
+        config = read_json(folder / "config.json")
+        if config.get("model_type") != DRAFTER_TYPE or config.get("use_ordered_embeddings"):
+            raise GemmaError(
+                f"{folder}: not a drafter of this model (model_type {config.get('model_type')!r}; {DRAFTER_TYPE!r} with "
+                "plain embeddings is read)"
+            )
+        return cls(_text(_table(config, "text_config")), _size(config, "backbone_hidden_size"), _quantization(config))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.names import module_name
-from gemma4_mlx.config import ModelConfig, read_json
+from gemma4_mlx.config import DrafterConfig, ModelConfig, read_json
 from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 
 FLOAT_TYPES = (mx.float32, mx.float16, mx.bfloat16)
@@ -50,6 +51,18 @@ def open_model(folder: Path) -> Gemma4Unified:
     check_weights(model, weights)
     model.load_weights(list(weights.items()))
     return model.eval()
+
+
+def load_drafter(folder: Path, target: Gemma4Unified) -> Drafter:
+    """The drafter of a checkpoint folder, fitted to the target. Raises GemmaError for anything that does not match."""
+    config = DrafterConfig.from_folder(folder)
+    weights = {name.removeprefix("language_model.model."): array for name, array in read_weights(folder).items()}
+    drafter = Drafter(config)
+    if config.quantization:
+        quantize_modules(drafter, config.quantization, weights)
+    check_weights(drafter, weights)
+    drafter.load_weights(list(weights.items()))
+    return drafter.eval().prepare(target)
 
 
 def read_weights(folder: Path) -> dict[str, mx.array]:

@@ -34,7 +34,18 @@ def prefill(
     chunk: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> mx.array:
-    """Reads what the caches do not hold yet; returns lazy logits `(1, vocab)` of the last position.
+    """Reads what the caches do not hold yet; returns lazy logits `(1, vocab)` of the last position."""
+    return model.logits(read_hidden(model, prompt, caches, chunk, progress))[:, 0]
+
+
+def read_hidden(
+    model: Gemma4Unified,
+    prompt: Prompt,
+    caches: Sequence[Cache],
+    chunk: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> mx.array:
+    """Reads what the caches do not hold yet; returns the lazy hidden state `(1, 1, hidden)` of the last position.
 
     Before the last chunk the final layer only writes its cache; in the last one it answers for one position.
     `progress(done, total)` is called after each chunk but the last, which is still lazy.
@@ -52,4 +63,4 @@ def prefill(
             mx.clear_cache()
             if progress is not None:
                 progress(edge, total)
-    return model.logits(hidden)[:, 0]
+    return hidden

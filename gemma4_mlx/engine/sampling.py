@@ -20,6 +20,15 @@ class Sampler:
             self._seen = mx.zeros((1, vocab_size), dtype=mx.bool_)
             self._seen[:, mx.array(list(prompt_ids), dtype=mx.uint32)] = True
 
+    @property
+    def state(self) -> tuple[mx.array, mx.array | None]:
+        """What the next draw depends on beside its logits: set again, it undoes the draws since."""
+        return self._key, self._seen
+
+    @state.setter
+    def state(self, state: tuple[mx.array, mx.array | None]) -> None:
+        self._key, self._seen = state
+
     def __call__(self, logits: mx.array) -> mx.array:
         """The next token `(1,)` for logits `(1, vocab)`."""
         if self._bias is not None:
@@ -30,7 +39,7 @@ class Sampler:
             logits = mx.where(self._seen, penalised, logits)
         token = self._choose(logits)
         if self._seen is not None:
-            self._seen[:, token] = True
+            self._seen = self._seen | (mx.arange(self._seen.shape[-1]) == token[:, None])
         return token
 
     def _choose(self, logits: mx.array) -> mx.array:

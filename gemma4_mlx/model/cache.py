@@ -91,6 +91,11 @@ class SlidingCache:
         self.end += length
         return self.keys.read(start, self.end), self.values.read(start, self.end)
 
+    def newest(self, count: int) -> tuple[mx.array, mx.array]:
+        """Keys and values of the last `count` positions, or of as many as there are; at most `window` + ROLLBACK - 1."""
+        start = max(0, self.end - count)
+        return self.keys.read(start, self.end), self.values.read(start, self.end)
+
     def rollback(self, count: int) -> None:
         """Forgets the last `count` positions, at most ROLLBACK."""
         if self.end - count < min(self.offset - count, self.past):

@@ -51,12 +51,14 @@ class MLP(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention and MLP, each between two norms; the sum is scaled by the layer's own scalar."""
+    """Attention and MLP, each between two norms; the sum is scaled by the layer's own scalar.
 
-    def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
+    Calls that take a cache hand it to the attention, whose kind it must be.
+    """
+
+    def __init__(self, config: TextConfig, attention: nn.Module) -> None:
         super().__init__()
-        attention = FullAttention if layer.window is None else SlidingAttention
-        self.self_attn: nn.Module = attention(config, layer)
+        self.self_attn = attention
         self.mlp = MLP(config)
         self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -73,7 +75,11 @@ class DecoderLayer(nn.Module):
     def __call__(self, x: mx.array, cache: Cache, tiles: Sequence[Tile]) -> mx.array:
         """Maps `(B, L, hidden)` to `(B, queries, hidden)`, for the positions that the tiles cover."""
         attended = self.self_attn(self.input_layernorm(x), cache, tiles)
-        x = x[:, x.shape[1] - tiles[-1].stop :] + self.post_attention_layernorm(attended)
+        return self.feed(x[:, x.shape[1] - tiles[-1].stop :], attended)
+
+    def feed(self, x: mx.array, attended: mx.array) -> mx.array:
+        """What follows the attention, `(B, L, hidden)`."""
+        x = x + self.post_attention_layernorm(attended)
         fed = self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         return scaled_sum(x, fed, self.layer_scalar)
 
@@ -88,7 +94,7 @@ class TextModel(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = [DecoderLayer(config, layer) for layer in config.layers]
+        self.layers = [DecoderLayer(config, _attention(config, layer)) for layer in config.layers]
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self._embed_scale = config.hidden_size**0.5
         self._window = next((layer.window for layer in config.layers if layer.window), 1)
@@ -119,6 +125,10 @@ class TextModel(nn.Module):
         if outputs is not None and outputs < length:
             tiles = sliding_tiles(length, offset, self._window, blocks, queries=outputs)
         return self.norm(self.layers[-1](x, caches[-1], tiles))
+
+
+def _attention(config: TextConfig, layer: LayerConfig) -> nn.Module:
+    return FullAttention(config, layer) if layer.window is None else SlidingAttention(config, layer)
 
 
 class LanguageModel(nn.Module):

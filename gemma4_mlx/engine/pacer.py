@@ -1,0 +1,69 @@
+"""How far to draft ahead: more after guesses that held, less after ones that did not, and not at all where it costs."""
+
+import time
+from collections.abc import Callable
+
+LONGEST = 15
+"""Most tokens guessed at once: with the token before them they can all be rolled back."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 32, 512
+TRIALS = 3
+"""Drafting passes before their speed counts."""
+
+WEIGHT = 0.3
+"""Weight of the newest pass in the running means."""
+
+
+class Pacer:
+    """Compares the measured time a token of passes with and without drafts, in the running reply.
+
+    Attributes:
+        passes, tokens: passes with drafts so far, and the tokens that they brought.
+        drafted, accepted: tokens guessed, and guesses that held.
+    """
+
+    def __init__(self, fixed: int | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        """With `fixed`, that many tokens are always drafted."""
+        self._fixed, self._clock = fixed, clock
+        self._length, self._trials = 2, 0
+        self._rest, self._pause = 0, SHORTEST_PAUSE
+        self._plain: float | None = None
+        self._drafting: float | None = None
+        self._last = clock()
+        self.passes = self.tokens = self.drafted = self.accepted = 0
+
+    def length(self) -> int:
+        """How many tokens to draft now."""
+        if self._fixed is not None:
+            return self._fixed
+        return self._length if self._rest == 0 and self._plain is not None else 0
+
+    def plain(self) -> None:
+        """Takes note of a token without drafts."""
+        self._plain = _mean(self._plain, self._lap())
+        self._rest = max(0, self._rest - 1)
+
+    def pass_done(self, drafted: int, accepted: int) -> None:
+        """Takes note of a pass that brought `accepted + 1` tokens."""
+        self.passes, self.tokens = self.passes + 1, self.tokens + accepted + 1
+        self.drafted, self.accepted = self.drafted + drafted, self.accepted + accepted
+        self._drafting = _mean(self._drafting, self._lap() / (accepted + 1))
+        self._trials += 1
+        self._length = min(2 * drafted, LONGEST) if accepted == drafted else max(accepted, 1)
+        if self._trials < TRIALS:
+            return
+        if self._plain is not None and self._drafting > self._plain:
+            # A later trial is a single pass: its own time decides whether to go on.
+            self._rest, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+            self._drafting, self._length = None, 2
+        else:
+            self._pause = SHORTEST_PAUSE
+
+    def _lap(self) -> float:
+        now = self._clock()
+        elapsed, self._last = now - self._last, now
+        return elapsed
+
+
+def _mean(mean: float | None, value: float) -> float:
+    return value if mean is None else mean + WEIGHT * (value - mean)

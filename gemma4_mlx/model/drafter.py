@@ -1,0 +1,101 @@
+"""The drafter of Gemma 4 (multi-token prediction): a few small layers that guess the tokens after the next one.
+
+It has no keys and values of its own. Its sliding layers read the cache of the target's last sliding layer, its full
+layers that of the target's last full layer, and every guess is made from the position of the last sampled token.
+Formulas: transformers' `Gemma4UnifiedAssistantForCausalLM`.
+"""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from gemma4_mlx.config import DrafterConfig, LayerConfig, TextConfig
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.model.attention import merge_heads, rotary_periods, rotate, split_heads
+from gemma4_mlx.model.cache import Cache, SharedCache, SlidingCache
+from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, original_order, turned_first
+from gemma4_mlx.model.projection import reorder
+from gemma4_mlx.model.text import DecoderLayer
+from gemma4_mlx.model.unified import Gemma4Unified
+
+
+class DraftAttention(nn.Module):
+    """One query a head against keys and values that the target has written."""
+
+    def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
+        super().__init__()
+        width = config.num_attention_heads * layer.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.q_norm = nn.RMSNorm(layer.head_dim, eps=config.rms_norm_eps)
+        self.head_dim, self.window = layer.head_dim, layer.window
+        self._periods = rotary_periods(layer.head_dim, layer.rope)
+        self._turned = 2 * self._periods.size
+
+    def prepare(self, target: FullAttention) -> None:
+        """Puts a full layer's queries into the order in which the target keeps its keys, with its key norm folded in."""
+        order = turned_first(self.head_dim, self._turned)
+        heads = self.q_proj.weight.shape[0] // self.head_dim
+        reorder(self.q_proj, (mx.arange(heads)[:, None] * self.head_dim + order).flatten())
+        keys = target.qk_norm[target.num_heads, 0]
+        self.q_norm.weight = fold_key_norm(self.q_norm.weight[order], keys, self._turned)
+
+    def __call__(self, x: mx.array, cache: Cache) -> mx.array:
+        """Maps `(B, 1, hidden)` to the same shape; the query stands right behind the cache's last position."""
+        queries = self.q_norm(split_heads(self.q_proj(x), self.head_dim))
+        if isinstance(cache, SharedCache):
+            turned = rotate(queries[..., : self._turned], cache.offset, self._periods)
+            return self.o_proj(merge_heads(original_order(*attend(turned, queries[..., self._turned :], cache))))
+        assert self.window is not None
+        # transformers lets a draft see one key more than the window on either end of the distance.
+        keys, values = cache.newest(self.window + 1)
+        turned = rotate(queries, cache.offset, self._periods)
+        return self.o_proj(merge_heads(mx.fast.scaled_dot_product_attention(turned, keys, values, scale=1.0)))
+
+
+class Drafter(nn.Module):
+    """The drafter's layers between two projections from and to the target's width."""
+
+    def __init__(self, config: DrafterConfig) -> None:
+        super().__init__()
+        self.config = config
+        text, target_size = config.text, config.backbone_hidden_size
+        self.embed_tokens = nn.Embedding(text.vocab_size, text.hidden_size)
+        self.pre_projection = nn.Linear(2 * target_size, text.hidden_size, bias=False)
+        self.layers = [DecoderLayer(text, DraftAttention(text, layer)) for layer in text.layers]
+        self.norm = nn.RMSNorm(text.hidden_size, eps=text.rms_norm_eps)
+        self.post_projection = nn.Linear(text.hidden_size, target_size, bias=False)
+
+    def prepare(self, target: Gemma4Unified) -> "Drafter":
+        """Fits the weights to a target that is prepared itself. Raises GemmaError where the two do not match."""
+        self._check(target)
+        self._full = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is None)
+        self._sliding = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is not None)
+        for layer in self.layers:
+            if layer.self_attn.window is None:
+                layer.self_attn.prepare(target.layers[self._full].self_attn)
+            layer.mlp.prepare()
+        mx.eval(self.parameters())
+        return self
+
+    def __call__(self, embedding: mx.array, hidden: mx.array, caches: Sequence[Cache]) -> tuple[mx.array, mx.array]:
+        """Logits `(B, 1, vocab)` of the token after the given one, and the "hidden state" of the next guess.
+
+        Both inputs are `(B, 1, target's hidden)`: the target's scaled embedding of the last token, and the target's
+        final hidden state (or what this returned) of the position before it. `caches` are the target's.
+        """
+        x = self.pre_projection(mx.concatenate([embedding, hidden], axis=-1))
+        for layer in self.layers:
+            cache = caches[self._full if layer.self_attn.window is None else self._sliding]
+            x = layer.feed(x, layer.self_attn(layer.input_layernorm(x), cache))
+        x = self.norm(x)
+        return self.embed_tokens.as_linear(x), self.post_projection(x)
+
+    def _check(self, target: Gemma4Unified) -> None:
+        own, theirs = self.config, target.config.text
+        shapes = {(layer.window, layer.head_dim) for layer in theirs.layers}
+        if (own.backbone_hidden_size, own.text.vocab_size) != (theirs.hidden_size, theirs.vocab_size) or not {
+            (layer.window, layer.head_dim) for layer in own.text.layers
+        } <= shapes:
+            raise GemmaError("the drafter was made for another model: hidden size, vocabulary or heads differ")
