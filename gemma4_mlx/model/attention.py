@@ -21,20 +21,25 @@ def rotary_periods(head_dim: int, rope: RopeConfig) -> mx.array:
     return rope.theta ** (mx.arange(rotated, dtype=mx.float32) * 2 / head_dim)
 
 
-def rotate(x: mx.array, offset: int, periods: mx.array) -> mx.array:
-    """Rotary embedding of `(B, H, L, D)` at positions from `offset` on; pairs are half of D apart."""
+def rotate(x: mx.array, offset: int | mx.array, periods: mx.array) -> mx.array:
+    """Rotary embedding of `(B, H, L, D)` at positions from `offset` on (one for all, or one a
+    batch row); pairs are half of D apart."""
     return mx.fast.rope(x, x.shape[-1], traditional=False, base=None, scale=1.0, offset=offset, freqs=periods)
 
 
 def split_heads(x: mx.array, head_dim: int) -> mx.array:
     """`(B, L, H * D)` -> `(B, H, L, D)`."""
     batch, length, _ = x.shape
+    if length == 1:
+        return x.reshape(batch, -1, 1, head_dim)
     return x.reshape(batch, length, -1, head_dim).transpose(0, 2, 1, 3)
 
 
 def merge_heads(x: mx.array) -> mx.array:
     """`(B, H, L, D)` -> `(B, L, H * D)`."""
     batch, _, length, _ = x.shape
+    if length == 1:
+        return x.reshape(batch, 1, -1)
     return x.transpose(0, 2, 1, 3).reshape(batch, length, -1)
 
 
@@ -60,13 +65,18 @@ class SlidingAttention(nn.Module):
         queries, keys = self.pop("q_norm").weight, self.pop("k_norm").weight
         rows = [queries] * self.num_heads + [keys] * self.num_kv_heads + [mx.ones_like(keys)] * self.num_kv_heads
         self.qkv_norm = mx.stack(rows)[:, None]
+        self._turning = mx.array([1] * (self.num_heads + self.num_kv_heads) + [0] * self.num_kv_heads)
 
     def __call__(self, x: mx.array, cache: SlidingCache, tiles: Sequence[Tile]) -> mx.array:
         """Maps `(B, L, hidden)` to `(B, queries of the tiles, hidden)`; the positions follow those in the cache."""
         queries, keys, values = self._heads(x, cache)
-        queries = queries[:, :, x.shape[1] - tiles[-1].stop :]
-        attended = [_attend(queries, keys, values, tile) for tile in tiles]
-        return self.o_proj(merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0]))
+        if tiles[-1].stop < x.shape[1]:
+            queries = queries[:, :, x.shape[1] - tiles[-1].stop :]
+        if len(tiles) == 1:
+            attended = _attend(queries, keys, values, tiles[0].mask)
+        else:
+            attended = mx.concatenate([_attend_tile(queries, keys, values, tile) for tile in tiles], axis=2)
+        return self.o_proj(merge_heads(attended))
 
     def write(self, x: mx.array, cache: SlidingCache) -> None:
         """Puts the keys and values of `(B, L, hidden)` into the cache."""
@@ -74,15 +84,24 @@ class SlidingAttention(nn.Module):
 
     def _heads(self, x: mx.array, cache: SlidingCache) -> tuple[mx.array, mx.array, mx.array]:
         """Queries of x `(B, L, hidden)`, and the keys and values that they may see, all `(B, H, length, D)`."""
-        offset, rotated = cache.offset, self.num_heads + self.num_kv_heads
         heads = mx.fast.rms_norm(split_heads(self.qkv_proj(x), self.head_dim), None, self.eps) * self.qkv_norm
-        turned = rotate(heads[:, :rotated], offset, self._periods)
-        keys, values = cache.update(turned[:, self.num_heads :], heads[:, rotated:])
-        return turned[:, : self.num_heads], keys, values
+        if x.shape[:2] == (1, 1):
+            # The heads of one position as rows of a batch: values turn by nothing, and lie behind the keys to be
+            # written with them.
+            rows = heads.reshape(-1, 1, 1, self.head_dim)
+            turned = rotate(rows, cache.offset * self._turning, self._periods).reshape(heads.shape)
+            queries, written = mx.split(turned, [self.num_heads], axis=1)
+        else:
+            turned, values = mx.split(heads, [self.num_heads + self.num_kv_heads], axis=1)
+            queries, keys = mx.split(rotate(turned, cache.offset, self._periods), [self.num_heads], axis=1)
+            written = mx.concatenate([keys, values], axis=1)
+        return queries, *cache.update(written)
 
 
-def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
+def _attend_tile(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
     seen = slice(tile.first, tile.last)
-    return mx.fast.scaled_dot_product_attention(
-        queries[:, :, tile.start : tile.stop], keys[:, :, seen], values[:, :, seen], scale=1.0, mask=tile.mask
-    )
+    return _attend(queries[:, :, tile.start : tile.stop], keys[:, :, seen], values[:, :, seen], tile.mask)
+
+
+def _attend(queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
+    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=mask)

@@ -55,6 +55,18 @@ class SharedCache:
         """Forgets the last `count` positions."""
         self.offset -= count
 
+    def saved(self) -> list[mx.array]:
+        """The rows of all positions."""
+        return [array[:, :, : self.offset] for array in self.arrays()]
+
+    def restore(self, saved: Sequence[mx.array], offset: int) -> None:
+        """Takes up what `saved` gave, in a cache that was written to before."""
+        buffers = (self.rotated, self.shared, self.values)
+        parts = len(saved) // len(buffers)
+        for index, rows in enumerate(buffers):
+            rows.restore(saved[index * parts : (index + 1) * parts])
+        self.offset = offset
+
     def grow(self, max_length: int) -> None:
         """Makes room for more positions."""
         for rows in (self.rotated, self.shared, self.values):
@@ -69,7 +81,8 @@ class SharedCache:
 class SlidingCache:
     """Keys and values of the window, in order, with a few rows to append to before the window moves back.
 
-    Some rows behind the window stay, so that the last ROLLBACK positions can be forgotten exactly.
+    Some rows behind the window stay, so that the last ROLLBACK positions can be forgotten exactly. Rows are
+    `(B, 2 H, L, D)`: the keys of all heads, then their values.
     """
 
     def __init__(self, window: int, max_length: int) -> None:
@@ -78,55 +91,66 @@ class SlidingCache:
         self.kept = self.past + ROLLBACK
         self.capacity = min(self.kept + SLACK, max_length)
         self.end = 0
-        self.keys, self.values = PlainRows(self.capacity), PlainRows(self.capacity)
+        self.rows = PlainRows(self.capacity)
 
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Appends `(B, H, L, D)`; returns the new positions behind at most `window - 1` earlier ones."""
-        length, start = keys.shape[2], max(0, self.end - self.past)
+    def update(self, rows: mx.array) -> tuple[mx.array, mx.array]:
+        """Appends rows; returns the keys and values of the new positions behind at most `window - 1` earlier ones."""
+        length, start = rows.shape[2], max(0, self.end - self.past)
         self.offset += length
         if self.end + length > self.capacity:
-            return self._restart(keys, values)
-        self.keys.write(self.end, keys)
-        self.values.write(self.end, values)
+            return self._restart(rows)
+        self.rows.write(self.end, rows)
         self.end += length
-        return self.keys.read(start, self.end), self.values.read(start, self.end)
+        return _halves(self.rows.read(start, self.end))
 
     def newest(self, count: int) -> tuple[mx.array, mx.array]:
-        """Keys and values of the last `count` positions, or of as many as there are; at most `window` + ROLLBACK - 1."""
-        start = max(0, self.end - count)
-        return self.keys.read(start, self.end), self.values.read(start, self.end)
+        """Keys and values of the last `count` positions, at most `window` + ROLLBACK - 1."""
+        return _halves(self.rows.read(max(0, self.end - count), self.end))
+
+    def can_roll_back(self, count: int) -> bool:
+        """Whether the window before the last `count` positions is still there; up to ROLLBACK it always is."""
+        return self.end - count >= min(self.offset - count, self.past)
 
     def rollback(self, count: int) -> None:
         """Forgets the last `count` positions, at most ROLLBACK."""
-        if self.end - count < min(self.offset - count, self.past):
+        if not self.can_roll_back(count):
             raise ValueError(f"{count} positions can't be forgotten: rows before them are gone")
         self.offset -= count
         self.end -= count
 
+    def saved(self) -> list[mx.array]:
+        """The rows that are still there."""
+        return [array[:, :, : self.end] for array in self.arrays()]
+
+    def window(self, count: int) -> mx.array:
+        """The rows that the position after a rollback of `count` sees."""
+        stop = self.end - count
+        return self.rows.read(max(0, stop - self.past), stop)
+
+    def restore(self, saved: Sequence[mx.array], offset: int) -> None:
+        """Takes up what `saved` gave, or a window; `offset` is the position after it."""
+        self.rows.restore(saved)
+        self.offset, self.end = offset, saved[0].shape[2]
+
     def grow(self, max_length: int) -> None:
         """Makes room for more positions, up to the window and its spare rows."""
-        capacity = min(self.kept + SLACK, max_length)
-        if capacity > self.capacity:
-            self.keys.grow(capacity)
-            self.values.grow(capacity)
-            self.capacity = capacity
+        self.capacity = max(self.capacity, min(self.kept + SLACK, max_length))
+        self.rows.grow(self.capacity)
 
     def arrays(self) -> list[mx.array]:
         """What is allocated."""
-        return self.keys.arrays() + self.values.arrays()
+        return self.rows.arrays()
 
-    def _restart(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Puts the window and what stays behind it at the front of the buffers."""
+    def _restart(self, rows: mx.array) -> tuple[mx.array, mx.array]:
+        """Puts the window and what stays behind it at the front of the buffer."""
         start = max(0, self.end - self.kept)
         visible = max(0, self.end - self.past) - start
         if self.end > start:
-            keys = mx.concatenate([self.keys.read(start, self.end), keys], axis=2)
-            values = mx.concatenate([self.values.read(start, self.end), values], axis=2)
-        first = max(0, keys.shape[2] - self.kept)
-        self.keys.write(0, keys[:, :, first:])
-        self.values.write(0, values[:, :, first:])
-        self.end = keys.shape[2] - first
-        return keys[:, :, visible:], values[:, :, visible:]
+            rows = mx.concatenate([self.rows.read(start, self.end), rows], axis=2)
+        first = max(0, rows.shape[2] - self.kept)
+        self.rows.write(0, rows[:, :, first:])
+        self.end = rows.shape[2] - first
+        return _halves(rows[:, :, visible:])
 
 
 Cache = SharedCache | SlidingCache
@@ -146,3 +170,8 @@ def make_caches(config: TextConfig, max_length: int, quantization: KVQuantizatio
 def cache_arrays(caches: Sequence[Cache]) -> list[mx.array]:
     """Every array that the caches hold: evaluated, they leave nothing of the graph behind them alive."""
     return [array for cache in caches for array in cache.arrays()]
+
+
+def _halves(rows: mx.array) -> tuple[mx.array, mx.array]:
+    keys, values = mx.split(rows, 2, axis=1)
+    return keys, values

@@ -13,7 +13,7 @@ import mlx.nn as nn
 from gemma4_mlx.config import DrafterConfig, LayerConfig, TextConfig
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.attention import merge_heads, rotary_periods, rotate, split_heads
-from gemma4_mlx.model.cache import Cache, SharedCache, SlidingCache
+from gemma4_mlx.model.cache import Cache, SharedCache
 from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, original_order, turned_first
 from gemma4_mlx.model.projection import reorder
 from gemma4_mlx.model.text import DecoderLayer
@@ -34,7 +34,7 @@ class DraftAttention(nn.Module):
         self._turned = 2 * self._periods.size
 
     def prepare(self, target: FullAttention) -> None:
-        """Puts a full layer's queries into the order in which the target keeps its keys, with its key norm folded in."""
+        """Puts a full layer's queries into the order of the target's cache, with the target's key norm folded in."""
         order = turned_first(self.head_dim, self._turned)
         heads = self.q_proj.weight.shape[0] // self.head_dim
         reorder(self.q_proj, (mx.arange(heads)[:, None] * self.head_dim + order).flatten())

@@ -36,6 +36,8 @@ def sliding_tiles(length: int, offset: int, window: int, blocks: Sequence[Block]
     positions, and each must lie inside or outside the `length` positions as a whole.
     """
     past = min(offset, window - 1)
+    if length == 1:
+        return [Tile(0, 1, 0, past + 1, None)]
     inside = [(start - offset, stop - offset) for start, stop in blocks if offset <= start and stop <= offset + length]
     skipped = length - queries
     return [

@@ -4,6 +4,7 @@ A row is one position's numbers in one head. Plain rows keep them as they are; q
 multiply with them packed, so that no dequantized copy of a long context is ever made.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -52,9 +53,14 @@ class PlainRows:
         """What is allocated."""
         return [] if self._rows is None else [self._rows]
 
+    def restore(self, parts: Sequence[mx.array]) -> None:
+        """Puts what `arrays` gave, cut to some rows, at the front."""
+        self.write(0, parts[0])
+
     def grow(self, capacity: int) -> None:
         """Moves the rows to larger buffers."""
-        self._rows = None if self._rows is None else _grown(self._rows, capacity)
+        if self._rows is not None and capacity > self.capacity:
+            self._rows = _grown(self._rows, capacity)
         self.capacity = capacity
 
 
@@ -73,8 +79,7 @@ class QuantizedRows:
         packed = mx.quantize(self._pad(rows), group_size=self._quantization.group_size, bits=self._quantization.bits)
         if not self._parts:
             self._parts = [_buffer(part, self.capacity) for part in packed]
-        for buffer, part in zip(self._parts, packed, strict=True):
-            buffer[:, :, start : start + rows.shape[2]] = part
+        self._put(start, packed)
 
     def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
         """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
@@ -90,10 +95,18 @@ class QuantizedRows:
         """What is allocated."""
         return list(self._parts)
 
+    def restore(self, parts: Sequence[mx.array]) -> None:
+        """Puts what `arrays` gave, cut to some rows, at the front of rows that were written to before."""
+        self._put(0, parts)
+
     def grow(self, capacity: int) -> None:
         """Moves the rows to larger buffers."""
         self._parts = [_grown(part, capacity) for part in self._parts]
         self.capacity = capacity
+
+    def _put(self, start: int, packed: Sequence[mx.array]) -> None:
+        for buffer, part in zip(self._parts, packed, strict=True):
+            buffer[:, :, start : start + part.shape[2]] = part
 
     def _multiply(self, x: mx.array, stop: int, *, transpose: bool) -> mx.array:
         weight, scales, biases = (part[:, :, :stop] for part in self._parts)

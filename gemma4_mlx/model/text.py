@@ -1,5 +1,6 @@
 """The decoder: embeddings `(B, L, hidden)` -> hidden states -> logits."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,10 +15,15 @@ from gemma4_mlx.model.masks import Block, Tile, sliding_tiles
 from gemma4_mlx.model.projection import merge
 
 
-@partial(mx.compile, shapeless=True)
+@mx.compile
 def geglu(gate: mx.array, up: mx.array) -> mx.array:
-    """`gelu(gate) * up` with the tanh approximation of gelu."""
-    return nn.gelu_approx(gate) * up
+    """`gelu(gate) * up` with the tanh approximation of gelu.
+
+    Written so that it becomes one kernel: a compiled function with any shapes would be too deep for that.
+    """
+    slope = math.sqrt(2 / math.pi)
+    bent = mx.tanh(gate * (slope + 0.044715 * slope * gate * gate))
+    return (0.5 + 0.5 * bent) * (gate * up)
 
 
 @partial(mx.compile, shapeless=True)
