@@ -14,6 +14,7 @@ class Reference:
 
     def __init__(self, weights_path: str, config: dict) -> None:
         self.config, self.text = config, config["text_config"]
+        self.kept: dict[bool, tuple[Array, Array]] = {}
         self.weights = {
             name.removeprefix("model."): np.asarray(tensor, np.float64)
             for name, tensor in load_file(weights_path).items()
@@ -21,6 +22,13 @@ class Reference:
 
     def logits(self, ids: list[int], media: dict[int, Array]) -> Array:
         """Logits (L, vocab). `media` maps a span's first position to its projected rows (n, hidden)."""
+        x = self.hidden(ids, media) @ self.weights["language_model.embed_tokens.weight"].T
+        cap = self.text["final_logit_softcapping"]
+        return np.tanh(x / cap) * cap
+
+    def hidden(self, ids: list[int], media: dict[int, Array]) -> Array:
+        """Final hidden states (L, hidden). Leaves in `kept` the keys and values (heads, L, D) of the last full layer
+        (True) and of the last sliding one (False)."""
         embedding = self.weights["language_model.embed_tokens.weight"]
         x = embedding[ids] * np.sqrt(self.text["hidden_size"])
         for start, rows in media.items():
@@ -28,14 +36,15 @@ class Reference:
         vision = np.isin(ids, [self.config["image_token_id"], self.config["video_token_id"]])
         for index, kind in enumerate(self.text["layer_types"]):
             x = self.layer(x, f"language_model.layers.{index}.", kind == "full_attention", vision)
-        x = rms(x) * self.weights["language_model.norm.weight"]
-        cap = self.text["final_logit_softcapping"]
-        return np.tanh(x @ embedding.T / cap) * cap
+        return rms(x) * self.weights["language_model.norm.weight"]
 
     def layer(self, x: Array, name: str, full: bool, vision: Array) -> Array:
         weights = {key.removeprefix(name): value for key, value in self.weights.items() if key.startswith(name)}
         normed = rms(x) * weights["input_layernorm.weight"]
-        x = x + rms(self.attention(normed, weights, full, vision)) * weights["post_attention_layernorm.weight"]
+        return self.feed(x, self.attention(normed, weights, full, vision), weights)
+
+    def feed(self, x: Array, attended: Array, weights: dict[str, Array]) -> Array:
+        x = x + rms(attended) * weights["post_attention_layernorm.weight"]
         normed = rms(x) * weights["pre_feedforward_layernorm.weight"]
         gate, up = normed @ weights["mlp.gate_proj.weight"].T, normed @ weights["mlp.up_proj.weight"].T
         gelu = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
@@ -54,6 +63,7 @@ class Reference:
         v = rms(k if full else heads(x @ weights["self_attn.v_proj.weight"].T))
         q = rotate(rms(q) * weights["self_attn.q_norm.weight"], rope)
         k = rotate(rms(k) * weights["self_attn.k_norm.weight"], rope)
+        self.kept[full] = (k, v)
         group = len(q) // len(k)
         scores = q @ np.repeat(k, group, axis=0).transpose(0, 2, 1)
         seen = np.tril(np.ones((length, length), bool)) if full else sliding(length, text["sliding_window"], vision)
@@ -81,17 +91,54 @@ class Reference:
         return scaled * self.weights[f"vision_embedder.{name}.weight"] + self.weights[f"vision_embedder.{name}.bias"]
 
 
+class DraftReference(Reference):
+    """A drafter's checkpoint, guessing from what a target's Reference has kept."""
+
+    def draft(self, target: Reference, token: int, hidden: Array, count: int) -> Array:
+        """Logits (count, vocab) of guesses after `token`; `hidden` (hidden,) is the target's of the position before."""
+        embedding = target.weights["language_model.embed_tokens.weight"]
+        logits = []
+        for _ in range(count):
+            scaled = embedding[token] * np.sqrt(embedding.shape[1])
+            x = self.weights["pre_projection.weight"] @ np.concatenate([scaled, hidden])
+            for index, kind in enumerate(self.text["layer_types"]):
+                x = self.guess(x, f"layers.{index}.", kind == "full_attention", target)
+            x = rms(x) * self.weights["norm.weight"]
+            logits.append(x @ self.weights["embed_tokens.weight"].T)
+            hidden = self.weights["post_projection.weight"] @ x
+            token = int(logits[-1].argmax())
+        return np.array(logits)
+
+    def guess(self, x: Array, name: str, full: bool, target: Reference) -> Array:
+        weights = {key.removeprefix(name): value for key, value in self.weights.items() if key.startswith(name)}
+        keys, values = target.kept[full]
+        if not full:
+            newest = self.text["sliding_window"] + 1
+            keys, values = keys[:, -newest:], values[:, -newest:]
+        length = target.kept[full][0].shape[1]
+        head_dim = keys.shape[-1]
+        rope = self.text["rope_parameters"]["full_attention" if full else "sliding_attention"]
+        q = (weights["self_attn.q_proj.weight"] @ (rms(x) * weights["input_layernorm.weight"])).reshape(-1, 1, head_dim)
+        q = rotate(rms(q) * weights["self_attn.q_norm.weight"], rope, length)
+        group = len(q) // len(keys)
+        scores = (q @ np.repeat(keys, group, axis=0).transpose(0, 2, 1))[:, 0]
+        shares = np.exp(scores - scores.max(-1, keepdims=True))
+        shares /= shares.sum(-1, keepdims=True)
+        mixed = np.einsum("ht,htd->hd", shares, np.repeat(values, group, axis=0)).reshape(-1)
+        return self.feed(x, weights["self_attn.o_proj.weight"] @ mixed, weights)
+
+
 def rms(x: Array) -> Array:
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
 
 
-def rotate(x: Array, rope: dict) -> Array:
-    """Rotary embedding of (heads, L, D), pairs half a head apart, only the first share of the pairs."""
+def rotate(x: Array, rope: dict, start: int = 0) -> Array:
+    """Rotary embedding of (heads, L, D) from position `start` on, pairs half a head apart, only the first share."""
     half = x.shape[-1] // 2
     turning = int(rope.get("partial_rotary_factor", 1.0) * half)
     speed = np.zeros(half)
     speed[:turning] = rope["rope_theta"] ** -(np.arange(turning) / half)
-    angle = np.arange(x.shape[1])[:, None] * speed
+    angle = np.arange(start, start + x.shape[1])[:, None] * speed
     first, second = x[..., :half], x[..., half:]
     return np.concatenate(
         [first * np.cos(angle) - second * np.sin(angle), second * np.cos(angle) + first * np.sin(angle)], axis=-1

@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 from benchmarks.random_checkpoint import full_size_config
 from gemma4_mlx.checkpoint import convert as conversion
 from gemma4_mlx.checkpoint.convert import ConvertOptions, convert
-from gemma4_mlx.checkpoint.load import load_model, read_weights
+from gemma4_mlx.checkpoint.load import open_model, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, is_spared
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.commands.convert import main
@@ -24,7 +24,7 @@ LAYER = "language_model.model.layers"
 
 
 def logits(folder: Path) -> np.ndarray:
-    model = load_model(folder)
+    model = open_model(folder)
     return np.array(model.logits(model(model.embed([2, *range(300, 340)])))[0])
 
 
@@ -32,7 +32,7 @@ def quantized(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Bits, group size and mode of each quantized module."""
     return {
         path: (module.bits, module.group_size, module.mode)
-        for path, module in load_model(folder).named_modules()
+        for path, module in open_model(folder).named_modules()
         if hasattr(module, "bits")
     }
 
@@ -72,7 +72,7 @@ def test_every_mode_loads_and_stays_near_the_floats(
 
 def test_quantizing_is_what_mlx_does_to_the_loaded_model(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "out", ConvertOptions(quantization=Quantization.choose(), dtype="bfloat16"))
-    model = load_model(source)
+    model = open_model(source)
     model.set_dtype(mx.bfloat16)
     nn.quantize(model.language_model, 64, 4)
     expected = dict(tree_flatten(model.parameters()))
