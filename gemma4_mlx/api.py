@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from gemma4_mlx.checkpoint.hub import resolve
-from gemma4_mlx.checkpoint.load import load_model
+from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import UsageError
+from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import MediaOptions, Processor
 
@@ -23,16 +25,23 @@ def load(
     revision: str | None = None,
     offline: bool = False,
     adapter_path: str | Path | None = None,
+    lazy: bool = False,
 ) -> tuple[Gemma4Unified, Processor]:
     """Model and processor of a folder or Hub repository. Weights and tokenizer load side by side.
 
-    Raises GemmaError where something is missing, damaged or of another model.
+    With `lazy` the weights stay on disk until the first prompt, whose memory is then checked before. Raises GemmaError
+    where something is missing, damaged or of another model.
     """
     folder = resolve(str(path_or_repo), revision=revision, offline=offline)
     with ThreadPoolExecutor(1) as pool:
         processor = pool.submit(Processor.from_folder, folder)
-        model = load_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
-        return model, processor.result()
+        model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
+        return model if lazy else model.prepare(), processor.result()
+
+
+def load_drafter(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> Drafter:
+    """The drafter of a folder or Hub repository, its weights on disk until it is used. Raises GemmaError."""
+    return open_drafter(resolve(str(path_or_repo), revision=revision, offline=offline))
 
 
 def stream_generate(
@@ -49,13 +58,16 @@ def stream_generate(
     media: MediaOptions | None = None,
     template_variables: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    session: Session | None = None,
+    drafter: Drafter | None = None,
     **options: Any,
 ) -> Iterator[Response]:
     """Yields the reply to a question or conversation piece by piece.
 
     `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, or what is decoded already) go with a question given
     as text: pictures and films before it, sounds after it. `options` are fields of GenerationOptions; what is not given
-    comes from the checkpoint. Raises GemmaError for input that can't be read, UsageError for options out of range.
+    comes from the checkpoint. A `session` given again with a longer conversation reads only what is new; a `drafter`
+    guesses tokens ahead. Raises GemmaError for input that can't be read, UsageError for options out of range.
     """
     written = GenerationOptions.from_config(processor.generation_config, **options)
     if isinstance(prompt, str):
@@ -72,7 +84,7 @@ def stream_generate(
         media=media,
         template_variables=template_variables,
     )
-    return stream(model, processor.tokenizer, read, written, progress)
+    return stream(model, processor.tokenizer, read, written, progress, session, drafter)
 
 
 def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arguments: Any) -> str:

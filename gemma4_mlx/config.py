@@ -155,8 +155,8 @@ class DrafterConfig:
         config = read_json(folder / "config.json")
         if config.get("model_type") != DRAFTER_TYPE or config.get("use_ordered_embeddings"):
             raise GemmaError(
-                f"{folder}: not a drafter of this model (model_type {config.get('model_type')!r}; {DRAFTER_TYPE!r} with "
-                "plain embeddings is read)"
+                f"{folder}: not a drafter of this model (model_type {config.get('model_type')!r}; {DRAFTER_TYPE!r} "
+                "with plain embeddings is read)"
             )
         return cls(_text(_table(config, "text_config")), _size(config, "backbone_hidden_size"), _quantization(config))
 

@@ -1,6 +1,6 @@
 """The errors a user can cause. Each is one line that says what, why and what to do instead, and carries its exit code.
 
-Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 does not fit into memory, 130 interrupted.
 """
 
 
@@ -14,6 +14,12 @@ class UsageError(GemmaError):
     """Options that contradict each other or are out of range."""
 
     exit_code = 2
+
+
+class DoesNotFitError(GemmaError):
+    """What is asked for needs more memory than may be used."""
+
+    exit_code = 3
 
 
 def one_line(error: BaseException) -> str:

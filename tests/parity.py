@@ -7,12 +7,13 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from gemma4_mlx.checkpoint.load import load_drafter as load_drafter_checkpoint
 from gemma4_mlx.checkpoint.load import load_model as load_checkpoint
+from gemma4_mlx.checkpoint.load import open_drafter
 from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.prefill import prefill as engine_prefill
 from gemma4_mlx.engine.prefill import read_hidden
 from gemma4_mlx.media.images import Patches
+from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
 
@@ -49,18 +50,19 @@ def generate(model: Gemma4Unified, inputs: Inputs, n: int, chunk: int) -> list[i
     return list(decode(model, caches, logits, lambda logits: mx.argmax(logits, axis=-1), n))
 
 
-def load_drafter(path: str) -> Path:
-    return Path(path)
+def load_drafter(path: str) -> Drafter:
+    return open_drafter(Path(path))
 
 
-def draft(model: Gemma4Unified, drafter: Path, inputs: Inputs, next_token: int, n: int) -> np.ndarray:
-    """Logits (n, vocab) of n guesses. The drafter is fitted to the target that it is used with."""
-    prompt, fitted = read_prompt(model, inputs), load_drafter_checkpoint(drafter, model)
+def draft(model: Gemma4Unified, drafter: Drafter, inputs: Inputs, next_token: int, n: int) -> np.ndarray:
+    """Logits (n, vocab) of n guesses."""
+    prompt = read_prompt(model, inputs)
+    drafter.prepare(model)
     caches = model.make_caches(len(prompt.ids))
     hidden = read_hidden(model, prompt, caches, chunk=16)
     logits, token = [], mx.array([next_token])
     for _ in range(n):
-        step, hidden = fitted(model.language_model.model.embed(token[None]), hidden, caches)
+        step, hidden = drafter(model.language_model.model.embed(token[None]), hidden, caches)
         logits.append(step[0, 0])
         token = mx.argmax(step[:, 0], axis=-1)
     return np.array(mx.stack(logits))

@@ -24,7 +24,7 @@ LAYER = "language_model.model.layers"
 
 
 def logits(folder: Path) -> np.ndarray:
-    model = open_model(folder)
+    model = open_model(folder).prepare()
     return np.array(model.logits(model(model.embed([2, *range(300, 340)])))[0])
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import tiny_config
-from gemma4_mlx.checkpoint.load import load_drafter, load_model
+from gemma4_mlx.checkpoint.load import load_model, open_drafter
 from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.drafts import DraftModel
 from gemma4_mlx.engine.options import GenerationOptions
@@ -85,7 +85,7 @@ def test_guesses_are_the_intended_ones(folders: tuple[Path, Path], model: Gemma4
     hidden = target.hidden(IDS[:length], {})[-1]
     want = DraftReference(str(assistant / "model.safetensors"), read(assistant)).draft(target, 333, hidden, 4)
 
-    drafter = load_drafter(assistant, model)
+    drafter = open_drafter(assistant).prepare(model)
     caches = model.make_caches(length)
     state, token, got = read_hidden(model, Prompt(IDS[:length]), caches, 16), mx.array([333]), []
     for _ in range(4):
@@ -103,7 +103,7 @@ def test_drafting_changes_no_token(folders: tuple[Path, Path], model: Gemma4Unif
     want = list(decode(model, caches, logits, lambda logits: mx.argmax(logits, axis=-1), count))
 
     caches, pacer = model.make_caches(len(IDS) + count, **kv), Pacer(fixed=3)
-    source = DraftModel(load_drafter(folders[1], model), model, caches)
+    source = DraftModel(open_drafter(folders[1]).prepare(model), model, caches)
     sampler = Sampler(options, model.config.text.vocab_size)
     hidden = read_hidden(model, prompt, caches, 16)
     assert list(decode_with_drafts(model, caches, hidden, sampler, count, (), source, pacer)) == want
@@ -113,12 +113,12 @@ def test_drafting_changes_no_token(folders: tuple[Path, Path], model: Gemma4Unif
 def test_a_drafter_of_another_model_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     other = load_model(write_checkpoint(tmp_path / "other", tiny_config(hidden_size=128)))
     with pytest.raises(GemmaError, match="the drafter was made for another model"):
-        load_drafter(folders[1], other)
+        open_drafter(folders[1]).prepare(other)
 
 
-def test_a_model_is_no_drafter(folders: tuple[Path, Path], model: Gemma4Unified) -> None:
+def test_a_model_is_no_drafter(folders: tuple[Path, Path]) -> None:
     with pytest.raises(GemmaError, match="not a drafter"):
-        load_drafter(folders[0], model)
+        open_drafter(folders[0])
 
 
 def read(folder: Path) -> dict[str, Any]:

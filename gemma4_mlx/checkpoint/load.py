@@ -20,28 +20,16 @@ LISTED = 5
 """Tensors that an error names before it only counts."""
 
 
-def load_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
-    """The model of a checkpoint folder, ready to run, with LoRA adapters if there are any.
-
-    Raises GemmaError for anything that does not match.
-    """
-    model = open_model(folder)
-    if adapters is not None:
-        load_adapters(model, adapters)
-    return evaluate(model)
+def load_model(folder: Path) -> Gemma4Unified:
+    """The model of a checkpoint folder, ready to run. Raises GemmaError for anything that does not match."""
+    return open_model(folder).prepare()
 
 
-def evaluate(model: Gemma4Unified) -> Gemma4Unified:
-    """Reads the weights from disk and rearranges them for inference, one layer at a time."""
-    model.prepare()
-    mx.eval(model.parameters())
-    return model
-
-
-def open_model(folder: Path) -> Gemma4Unified:
+def open_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
     """The model of a checkpoint folder with the checkpoint's own module tree, its weights lazy: only headers are read.
 
-    Raises GemmaError for anything that does not match.
+    `adapters` is a folder with LoRA adapters. `prepare` makes the model ready to run. Raises GemmaError for anything
+    that does not match.
     """
     config = ModelConfig.from_folder(folder)
     weights = read_weights(folder)
@@ -50,11 +38,16 @@ def open_model(folder: Path) -> Gemma4Unified:
         quantize_modules(model, config.quantization, weights)
     check_weights(model, weights)
     model.load_weights(list(weights.items()))
+    if adapters is not None:
+        load_adapters(model, adapters)
     return model.eval()
 
 
-def load_drafter(folder: Path, target: Gemma4Unified) -> Drafter:
-    """The drafter of a checkpoint folder, fitted to the target. Raises GemmaError for anything that does not match."""
+def open_drafter(folder: Path) -> Drafter:
+    """The drafter of a checkpoint folder, its weights lazy, to be fitted to a target by `prepare`.
+
+    Raises GemmaError for anything that does not match.
+    """
     config = DrafterConfig.from_folder(folder)
     weights = {name.removeprefix("language_model.model."): array for name, array in read_weights(folder).items()}
     drafter = Drafter(config)
@@ -62,7 +55,7 @@ def load_drafter(folder: Path, target: Gemma4Unified) -> Drafter:
         quantize_modules(drafter, config.quantization, weights)
     check_weights(drafter, weights)
     drafter.load_weights(list(weights.items()))
-    return drafter.eval().prepare(target)
+    return drafter.eval()
 
 
 def read_weights(folder: Path) -> dict[str, mx.array]:

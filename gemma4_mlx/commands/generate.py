@@ -7,22 +7,29 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
+from gemma4_mlx.commands.planning import add_memory_options, memory_options, show_plan
+from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
+    from gemma4_mlx.engine.options import GenerationOptions
+    from gemma4_mlx.engine.session import Session
     from gemma4_mlx.model.unified import Gemma4Unified
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
+    from gemma4_mlx.prompt.prompt import Prompt
 
 STDIN = "-"
 NANO_NOTICE = (
     "nano, the built-in demonstration model, answers: it knows simple shapes, digits, tones and sums. "
     "For Gemma 4 itself: --model mlx-community/gemma-4-12B-it-4bit"
 )
+EIGHT_BITS = "plain caches would not fit: they are kept in 8 bits (--kv-bits none insists, --plan tells the sizes)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,9 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     ask.add_argument("--audio", action="append", default=[], help="path, URL or - (stdin); may be repeated")
     ask.add_argument("--video", action="append", default=[], help="path, URL or - (stdin); may be repeated")
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
+    ask.add_argument("--prompt-cache-file", help="go on from what this file holds, and keep prompt and reply in it")
     _add_model_options(parser)
     _add_media_options(parser)
     _add_reply_options(parser)
+    add_memory_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print one JSON object instead of streaming the answer")
     output.add_argument("--verbose", action="store_true", help="also print timings")
@@ -83,8 +92,6 @@ def _add_reply_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stop", action="append", help="end the answer before this text; may be repeated")
     group.add_argument("--enable-thinking", action="store_true", help="let the model think first")
     group.add_argument("--hide-thinking", action="store_true", help="do not show the thought on stderr")
-    group.add_argument("--max-kv-size", type=int, help="at most this many positions for prompt and reply together")
-    group.add_argument("--prefill-step-size", type=int, help="tokens of prompt read at once (default: 512)")
 
 
 def answer(args: argparse.Namespace) -> int:
@@ -94,13 +101,19 @@ def answer(args: argparse.Namespace) -> int:
     read_stdin(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
     model, processor, asked = prepare(args, terminal)
-    loaded = time.perf_counter()
-    said = speak(args, terminal, model, processor, asked)
+    if args.plan:
+        return plan(args, terminal, model, processor, asked)
+    session = None
+    if args.prompt_cache_file is not None:
+        session = open_session(args.prompt_cache_file, model, *prompt_and_options(args, processor, asked))
+    said = speak(args, terminal, model, processor, asked, session)
     if args.json:
         print(json.dumps(said.as_dict(), ensure_ascii=False))
     if said.last is not None:
-        times = {"Load": f"{loaded - started:.2f} s", "First token": f"{said.first_token - started:.2f} s"}
+        times = {"First token": f"{said.first_token - started:.2f} s"}
         terminal.report(said.report() | (times if args.verbose else {}))
+    if session is not None:
+        save_session(session, args.prompt_cache_file)
     return EXIT_INTERRUPTED if said.finish_reason == "interrupted" else 0
 
 
@@ -122,8 +135,35 @@ def prepare(
     terminal.status("reading media")
     asked = messages(args, media_options(args, MediaOptions.from_folder(folder)))
     terminal.status("loading the model")
-    model, processor = api.load(folder, adapter_path=args.adapter_path)
+    model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=True)
     return model, processor, asked
+
+
+def plan(
+    args: argparse.Namespace,
+    terminal: Terminal,
+    model: "Gemma4Unified",
+    processor: "Processor",
+    asked: Sequence[Mapping[str, Any]],
+) -> int:
+    """Prints what the reply would need; the weights stay on disk."""
+    from gemma4_mlx.engine.generation import check_length, memory_need
+    from gemma4_mlx.engine.session import Session
+
+    prompt, options = prompt_and_options(args, processor, asked)
+    need = memory_need(model, prompt, options, Session(model) if args.prompt_cache_file else None)
+    terminal.clear()
+    return show_plan(need, need.choose(check_length(model, prompt, options), options.kv_bits))
+
+
+def prompt_and_options(
+    args: argparse.Namespace, processor: "Processor", asked: Sequence[Mapping[str, Any]]
+) -> tuple["Prompt", "GenerationOptions"]:
+    """What the model is to read, and how it is to reply."""
+    from gemma4_mlx.engine.options import GenerationOptions
+
+    options = GenerationOptions.from_config(processor.generation_config, **reply_options(args))
+    return processor.prompt(asked, **prompt_options(args)), options
 
 
 def speak(
@@ -132,23 +172,27 @@ def speak(
     model: "Gemma4Unified",
     processor: "Processor",
     asked: Sequence[Mapping[str, Any]],
+    session: "Session | None",
 ) -> "Reply":
     """Streams the reply to the terminal; Ctrl-C ends it where it is."""
     from gemma4_mlx import api
 
     terminal.status("reading the prompt")
+    drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
     said = Reply()
     try:
         for response in api.stream_generate(
             model,
             processor,
             asked,
-            enable_thinking=args.enable_thinking,
-            prefill_response=args.prefill_response,
-            template_variables=args.chat_template_config,
+            **prompt_options(args),
+            session=session,
+            drafter=drafter,
             progress=terminal.progress,
             **reply_options(args),
         ):
+            if said.last is None and response.kv_bits is not None and args.kv_bits is None:
+                terminal.note(EIGHT_BITS)
             said.add(response)
             if not args.json:
                 terminal.show(response)
@@ -180,7 +224,7 @@ class Reply:
 
     def as_dict(self) -> dict[str, Any]:
         """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
-        figures = ("prompt_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
+        figures = ("prompt_tokens", "reused_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
         texts = {"content": self.content, "reasoning": self.reasoning, "finish_reason": self.finish_reason}
         return texts | {name: getattr(self.last, name, None) for name in figures}
 
@@ -188,11 +232,19 @@ class Reply:
         """The footer's lines, once there is a token."""
         last = self.last
         assert last is not None
+        reused = f" ({last.reused_tokens} of them kept)" if last.reused_tokens else ""
         return {
-            "Prompt": f"{last.prompt_tokens} tokens, {last.prompt_tps:.3f} tokens-per-sec",
+            "Prompt": f"{last.prompt_tokens} tokens{reused}, {last.prompt_tps:.3f} tokens-per-sec",
             "Generation": f"{last.generation_tokens} tokens, {last.generation_tps:.3f} tokens-per-sec",
             "Peak memory": f"{last.peak_memory / 1e9:.3f} GB",
-        }
+        } | self._drafts()
+
+    def _drafts(self) -> dict[str, str]:
+        last = self.last
+        if last is None or not last.drafted_tokens:
+            return {}
+        share = last.accepted_tokens / last.drafted_tokens
+        return {"Drafting": f"{last.tokens_per_pass:.2f} tokens a pass, {share:.0%} of the guesses accepted"}
 
 
 def check_usage(args: argparse.Namespace) -> None:
@@ -201,6 +253,8 @@ def check_usage(args: argparse.Namespace) -> None:
         raise UsageError("no prompt: give --prompt TEXT, or --prompt - to read it from standard input")
     if [args.prompt, *args.image, *args.audio, *args.video].count(STDIN) > 1:
         raise UsageError("standard input can be read once: only one option may be -")
+    if args.prompt_cache_file is not None and not Path(args.prompt_cache_file).expanduser().parent.is_dir():
+        raise UsageError(f"--prompt-cache-file {args.prompt_cache_file}: there is no such folder; make it first")
     from gemma4_mlx.engine.options import GenerationOptions
 
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
@@ -227,10 +281,19 @@ def media_options(args: argparse.Namespace, own: "MediaOptions") -> "MediaOption
     return replace(own, soundtrack=not args.no_soundtrack, **changes)
 
 
+def prompt_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the prompt."""
+    return {
+        "enable_thinking": args.enable_thinking,
+        "prefill_response": args.prefill_response,
+        "template_variables": args.chat_template_config,
+    }
+
+
 def reply_options(args: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the reply; None where it says nothing."""
     names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
-    return {name: getattr(args, name) for name in (*names, "max_kv_size", "prefill_step_size")}
+    return {name: getattr(args, name) for name in names} | memory_options(args)
 
 
 def messages(args: argparse.Namespace, media: "MediaOptions") -> list[dict[str, Any]]:

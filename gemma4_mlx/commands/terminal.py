@@ -30,6 +30,11 @@ class Terminal:
             print(f"{CLEAR_LINE}{text} ...", end="", file=sys.stderr, flush=True)
             self._status = True
 
+    def note(self, text: str) -> None:
+        """Says something of its own, terminal or not."""
+        self.clear()
+        print(text, file=sys.stderr, flush=True)
+
     def progress(self, done: int, total: int) -> None:
         """Shows how much of the prompt is read."""
         self.status(f"reading the prompt: {done} of {total} tokens")

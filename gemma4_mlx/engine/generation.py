@@ -7,11 +7,17 @@ from typing import Literal
 
 import mlx.core as mx
 
-from gemma4_mlx.engine.decode import decode
-from gemma4_mlx.engine.options import GenerationOptions
-from gemma4_mlx.engine.prefill import prefill
+from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
+from gemma4_mlx.engine.memory import keep_to, working_set
+from gemma4_mlx.engine.options import AUTO, GenerationOptions
+from gemma4_mlx.engine.pacer import Pacer
+from gemma4_mlx.engine.plan import Need, check, need
+from gemma4_mlx.engine.prefill import read_hidden
 from gemma4_mlx.engine.sampling import Sampler
+from gemma4_mlx.engine.session import Session
+from gemma4_mlx.engine.speculative import decode_with_drafts
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt
 from gemma4_mlx.prompt.reply import Channel, Piece, ReplyParser
@@ -29,8 +35,12 @@ class Response:
         channel: "answer" or "thought".
         token: the id that brought it.
         prompt_tokens, generation_tokens: counts.
-        prompt_tps, generation_tps: tokens a second; reading the prompt ends with the first token.
+        reused_tokens: how many of the prompt's tokens a session held already.
+        prompt_tps, generation_tps: tokens a second, of those that were read; reading ends with the first token.
         peak_memory: bytes, the highest of the process so far.
+        kv_bits: bits of the full layers' caches; None for the model's own type.
+        drafted_tokens, accepted_tokens: tokens that were guessed ahead, and guesses that held.
+        tokens_per_pass: tokens that a pass with guesses brought, in the mean; 1 where there was none.
         finish_reason: None until the last piece; then "stop" or "length".
     """
 
@@ -38,10 +48,15 @@ class Response:
     channel: Channel
     token: int
     prompt_tokens: int
+    reused_tokens: int = 0
     prompt_tps: float
     generation_tokens: int
     generation_tps: float
     peak_memory: int
+    kv_bits: int | None = None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    tokens_per_pass: float = 1.0
     finish_reason: FinishReason | None = None
 
 
@@ -51,25 +66,65 @@ def stream(
     prompt: Prompt,
     options: GenerationOptions,
     progress: Callable[[int, int], None] | None = None,
+    session: Session | None = None,
+    drafter: Drafter | None = None,
 ) -> Iterator[Response]:
     """Yields the reply piece by piece; the last one has a finish_reason.
 
-    Raises GemmaError where the prompt leaves no room in the model's context.
+    With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. Raises
+    GemmaError where the prompt leaves no room in the model's context, DoesNotFitError where it does not fit into
+    memory; then weights that are still on disk stay there.
     """
     total = check_length(model, prompt, options)
-    clock = _Clock(len(prompt.ids))
+    wanted = memory_need(model, prompt, options, session, drafter)
+    if session is None:
+        plan = check(wanted, wanted.choose(total, options.kv_bits))
+    else:
+        plan = check(wanted, wanted.plan(session.room(total), session.kv_bits))
+    keep_to(plan)
+    model.prepare()
+    if drafter is not None:
+        drafter.prepare(model)
+    clock = _Clock(len(prompt.ids), plan.kv_bits)
     reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop)
-    caches = model.make_caches(total)
-    logits = prefill(model, prompt, caches, options.prefill_step_size, progress)
+    if session is None:
+        caches = model.make_caches(total, plan.kv_bits, options.kv_group_size)
+        hidden = read_hidden(model, prompt, caches, options.prefill_step_size, progress)
+    else:
+        hidden = session.read_hidden(prompt, total, options.prefill_step_size, progress)
+        caches, clock.reused = session.caches, session.reused
     sampler = Sampler(options, model.config.text.vocab_size, prompt.ids)
+    source: DraftSource = PromptLookup(prompt.ids) if drafter is None else DraftModel(drafter, model, caches)
+    pacer = clock.pacer = Pacer(None if options.num_draft_tokens == AUTO else int(options.num_draft_tokens))
+    limit = total - len(prompt.ids)
+    tokens = decode_with_drafts(model, caches, hidden, sampler, limit, options.eos_ids, source, pacer)
     token = -1
-    for token in decode(model, caches, logits, sampler, total - len(prompt.ids), options.eos_ids):
+    for token in tokens if session is None else session.follow(tokens):
         clock.tick()
         yield clock.response(token, reply.feed(token))
         if reply.stopped:
             break
     reason: FinishReason = "stop" if reply.stopped or token in options.eos_ids else "length"
     yield clock.response(token, reply.finish(), reason)
+
+
+def memory_need(
+    model: Gemma4Unified,
+    prompt: Prompt,
+    options: GenerationOptions,
+    session: Session | None = None,
+    drafter: Drafter | None = None,
+) -> Need:
+    """What a prompt asks for, for plans of any length."""
+    return need(
+        model,
+        prompt,
+        chunk=options.prefill_step_size,
+        kv_group_size=options.kv_group_size if session is None else session.kv_group_size,
+        limit=working_set(options.memory_limit),
+        snapshots=0 if session is None else session.keep,
+        drafter=drafter,
+    )
 
 
 def check_length(model: Gemma4Unified, prompt: Prompt, options: GenerationOptions) -> int:
@@ -85,8 +140,10 @@ def check_length(model: Gemma4Unified, prompt: Prompt, options: GenerationOption
 class _Clock:
     """Counts tokens and times them."""
 
-    def __init__(self, prompt_tokens: int) -> None:
-        self.prompt_tokens, self.generated = prompt_tokens, 0
+    def __init__(self, prompt_tokens: int, kv_bits: int | None) -> None:
+        self.kv_bits = kv_bits
+        self.prompt_tokens, self.reused, self.generated = prompt_tokens, 0, 0
+        self.pacer = Pacer()
         self._start = self._first = self._last = time.perf_counter()
 
     def tick(self) -> None:
@@ -100,9 +157,14 @@ class _Clock:
             channel=piece.channel,
             token=token,
             prompt_tokens=self.prompt_tokens,
-            prompt_tps=self.prompt_tokens / max(self._first - self._start, 1e-9),
+            reused_tokens=self.reused,
+            prompt_tps=(self.prompt_tokens - self.reused) / max(self._first - self._start, 1e-9),
             generation_tokens=self.generated,
             generation_tps=(self.generated - 1) / max(self._last - self._first, 1e-9),
             peak_memory=mx.get_peak_memory(),
+            kv_bits=self.kv_bits,
+            drafted_tokens=self.pacer.drafted,
+            accepted_tokens=self.pacer.accepted,
+            tokens_per_pass=self.pacer.tokens / self.pacer.passes if self.pacer.passes else 1.0,
             finish_reason=reason,
         )

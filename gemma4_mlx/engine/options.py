@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gemma4_mlx.errors import UsageError
+
+AUTO: Literal["auto"] = "auto"
+NONE: Literal["none"] = "none"
+KVBits = Literal["auto", "none"] | int
+"""Bits of the full layers' caches; "none" keeps the model's own type, "auto" takes 8 bits where that does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,11 @@ class GenerationOptions:
         eos_ids: ids that end the reply.
         stop: strings that end the answer; they are not part of it.
         max_kv_size: at most this many positions for prompt and reply together; None is the model's whole context.
+        kv_bits: 8 or 4 bits for the caches of full layers; "none" keeps the model's own type, "auto" takes 8 bits where
+            that would not fit.
+        kv_group_size: cached numbers that share a scale: 32, 64 or 128.
+        memory_limit: "16GB" keeps to what a Mac with so much memory may use; None to what this device may.
+        num_draft_tokens: tokens guessed ahead in each pass; "auto" as many as pay off, 0 none.
         prefill_step_size: tokens of prompt read at once, a little more or less around media.
     """
 
@@ -37,6 +47,10 @@ class GenerationOptions:
     eos_ids: Sequence[int] = ()
     stop: Sequence[str] = ()
     max_kv_size: int | None = None
+    kv_bits: KVBits = AUTO
+    kv_group_size: int = 64
+    memory_limit: str | None = None
+    num_draft_tokens: Literal["auto"] | int = AUTO
     prefill_step_size: int = 512
 
     def __post_init__(self) -> None:
@@ -48,6 +62,10 @@ class GenerationOptions:
         _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty <= 100, "over 0 up to 100")
         _check("seed", self.seed, self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2**64 - 1")
         _check("max_kv_size", self.max_kv_size, self.max_kv_size is None or self.max_kv_size >= 2, "from 2 up")
+        _check("kv_bits", self.kv_bits, self.kv_bits in (AUTO, NONE, 8, 4), "auto, none, 8 or 4")
+        _check("kv_group_size", self.kv_group_size, self.kv_group_size in (32, 64, 128), "32, 64 or 128")
+        drafts = self.num_draft_tokens
+        _check("num_draft_tokens", drafts, drafts == AUTO or 0 <= int(drafts) <= 15, "auto, or from 0 to 15")
         _check("prefill_step_size", self.prefill_step_size, self.prefill_step_size >= 1, "from 1 up")
 
     @classmethod

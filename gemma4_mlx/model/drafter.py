@@ -60,6 +60,7 @@ class Drafter(nn.Module):
     def __init__(self, config: DrafterConfig) -> None:
         super().__init__()
         self.config = config
+        self._prepared = False
         text, target_size = config.text, config.backbone_hidden_size
         self.embed_tokens = nn.Embedding(text.vocab_size, text.hidden_size)
         self.pre_projection = nn.Linear(2 * target_size, text.hidden_size, bias=False)
@@ -68,8 +69,10 @@ class Drafter(nn.Module):
         self.post_projection = nn.Linear(text.hidden_size, target_size, bias=False)
 
     def prepare(self, target: Gemma4Unified) -> "Drafter":
-        """Fits the weights to a target that is prepared itself. Raises GemmaError where the two do not match."""
-        self._check(target)
+        """Fits the weights to a target that is prepared itself, once. Raises GemmaError where the two do not match."""
+        if self._prepared:
+            return self
+        self.check(target)
         self._full = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is None)
         self._sliding = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is not None)
         for layer in self.layers:
@@ -77,6 +80,7 @@ class Drafter(nn.Module):
                 layer.self_attn.prepare(target.layers[self._full].self_attn)
             layer.mlp.prepare()
         mx.eval(self.parameters())
+        self._prepared = True
         return self
 
     def __call__(self, embedding: mx.array, hidden: mx.array, caches: Sequence[Cache]) -> tuple[mx.array, mx.array]:
@@ -92,7 +96,8 @@ class Drafter(nn.Module):
         x = self.norm(x)
         return self.embed_tokens.as_linear(x), self.post_projection(x)
 
-    def _check(self, target: Gemma4Unified) -> None:
+    def check(self, target: Gemma4Unified) -> None:
+        """Raises GemmaError where the target is not one that the drafter can read."""
         own, theirs = self.config, target.config.text
         shapes = {(layer.window, layer.head_dim) for layer in theirs.layers}
         if (own.backbone_hidden_size, own.text.vocab_size) != (theirs.hidden_size, theirs.vocab_size) or not {

@@ -15,9 +15,9 @@ SAMPLES = 2048
 def fingerprint(model: Gemma4Unified) -> str:
     """SHA-256 of the configuration, of every tensor's name, shape and type, and of a sample of its numbers.
 
-    The model must be ready to run, its adapters included; another arrangement of the weights has another fingerprint.
+    Weights count as they are arranged to run, adapters included; what is still on disk is read.
     """
-    tensors = sorted(tree_flatten(model.parameters()))
+    tensors = sorted(tree_flatten(model.prepare().parameters()))
     hashed = hashlib.sha256(repr(model.config).encode())
     scales = [(path, module.scale) for path, module in model.named_modules() if "lora_a" in module]
     hashed.update(repr(sorted(scales)).encode())

@@ -23,6 +23,7 @@ class Gemma4Unified(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self._prepared = False
         self.language_model = LanguageModel(config.text)
         if config.vision is not None:
             vision = config.vision
@@ -38,9 +39,15 @@ class Gemma4Unified(nn.Module):
         return self.language_model.model.layers
 
     def prepare(self) -> "Gemma4Unified":
-        """Rearranges the loaded weights for inference, once; the model computes nothing before."""
-        for layer in self.layers:
-            layer.prepare()
+        """Reads the weights from disk, if that is where they are, and rearranges them for inference, layer by layer.
+
+        The model computes nothing before; a second call does nothing.
+        """
+        if not self._prepared:
+            for layer in self.layers:
+                layer.prepare()
+            mx.eval(self.parameters())
+            self._prepared = True
         return self
 
     def make_caches(self, max_length: int, kv_bits: int | None = None, kv_group_size: int = 64) -> list[Cache]:

@@ -20,6 +20,9 @@ from gemma4_mlx.prompt.tokenizer import Tokenizer
 IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
 """What templates write where a picture, a sound or a film goes."""
 
+TURN = "<|turn>"
+"""What templates write where a turn begins."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaOptions:
@@ -166,6 +169,8 @@ class _Builder:
 
     def __init__(self, tokenizer: Tokenizer, tokens: TokenIds) -> None:
         self._encode, self._tokens = tokenizer.encode, tokens
+        self._turn_id = tokenizer.control_ids.get(TURN)
+        self._turns: list[int] = []
         self._ids: list[int] = []
         self._spans: list[Span] = []
         self._text = ""
@@ -177,6 +182,8 @@ class _Builder:
         if self._text:
             self._ids += self._encode(self._text)
             self._text = ""
+        if id == self._turn_id:
+            self._turns.append(len(self._ids))
         self._ids.append(id)
 
     def media(self, item: Media) -> None:
@@ -210,7 +217,7 @@ class _Builder:
             raise GemmaError(
                 f"the prompt has {found} media placeholders for {rows} features; is tokenizer.json damaged?"
             )
-        return Prompt(tuple(self._ids), tuple(self._spans))
+        return Prompt(tuple(self._ids), tuple(self._spans), tuple(self._turns))
 
 
 def _check_features(item: Media, vision: VisionConfig | None, audio: AudioConfig | None) -> None:

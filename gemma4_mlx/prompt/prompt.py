@@ -1,5 +1,6 @@
 """What the model reads: token ids, and the spans of them that stand for media."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -28,25 +29,64 @@ class Span:
     @property
     def stop(self) -> int:
         """Position after the last placeholder."""
-        rows = self.features.pixels if isinstance(self.features, Patches) else self.features
-        return self.start + len(rows)
+        return self.start + len(self._arrays()[0])
+
+    def place(self) -> "Place":
+        """Where the span lies and what is in it, without the features themselves."""
+        return Place(self.kind, self.start, self.stop, self.digest())
+
+    def digest(self) -> str:
+        """SHA-256 of kind, shapes and features, in hexadecimal digits."""
+        hashed = hashlib.sha256(self.kind.encode())
+        for array in self._arrays():
+            hashed.update(f" {array.dtype.str} {array.shape} ".encode())
+            hashed.update(np.ascontiguousarray(array).data)
+        return hashed.hexdigest()
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        features = self.features
+        return (features.pixels, features.positions) if isinstance(features, Patches) else (features,)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A span without its features: what is remembered of one that was read. Equal ones stand for the same media."""
+
+    kind: MediaKind
+    start: int
+    stop: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """Token ids with placeholders expanded, and the media spans in order of position."""
+    """Token ids with placeholders expanded, and the media spans in order of position.
+
+    `turns` are the positions where turns begin, the last of them the model's own.
+    """
 
     ids: Sequence[int]
     spans: Sequence[Span] = field(default_factory=tuple)
+    turns: Sequence[int] = ()
 
     def vision_blocks(self) -> list[tuple[int, int]]:
         """`(start, stop)` of each contiguous run of image and video placeholders: spans that touch are one block."""
-        return merge_touching((span.start, span.stop) for span in self.spans if span.kind != "audio")
+        return vision_blocks(self.spans)
 
     def whole_runs(self) -> list[tuple[int, int]]:
         """`(start, stop)` of each run that a chunk edge must not split: vision blocks and audio clips."""
-        audio = [(span.start, span.stop) for span in self.spans if span.kind == "audio"]
-        return sorted(self.vision_blocks() + audio)
+        return whole_runs(self.spans)
+
+
+def vision_blocks(spans: Iterable[Span | Place]) -> list[tuple[int, int]]:
+    """`(start, stop)` of each contiguous run of image and video placeholders."""
+    return merge_touching((span.start, span.stop) for span in spans if span.kind != "audio")
+
+
+def whole_runs(spans: Sequence[Span | Place]) -> list[tuple[int, int]]:
+    """`(start, stop)` of each run that is read as a whole: vision blocks and audio clips."""
+    audio = [(span.start, span.stop) for span in spans if span.kind == "audio"]
+    return sorted(vision_blocks(spans) + audio)
 
 
 def merge_touching(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,27 +1,31 @@
-"""Token ids of a reply -> pieces of text, thought and answer apart, as they stream.
+"""Token ids of a reply -> pieces of text as they stream, thought, answer and tool calls apart.
 
-A thought is `<|channel>thought\\n...<channel|>`. Channels are told by token ids, so text that only looks like a mark
-never opens one.
+A thought is `<|channel>thought\\n...<channel|>`, a call `<|tool_call>...<tool_call|>`. Both are told by token ids, so
+text that only looks like a mark never opens one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.prompt.calls import QUOTE, CallReader, ToolCall
 from gemma4_mlx.prompt.stops import StopStrings
 from gemma4_mlx.prompt.tokenizer import Tokenizer
 
-Channel = Literal["answer", "thought"]
+Channel = Literal["answer", "thought", "tool"]
 
 CHANNEL_START, CHANNEL_END = "<|channel>", "<channel|>"
+CALL_START, CALL_END, RESPONSE_START = "<|tool_call>", "<tool_call|>", "<|tool_response>"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text of one channel, perhaps none."""
+    """Some text of one channel, perhaps none. The last piece of a tool call carries the call."""
 
     channel: Channel
     text: str
+    call: ToolCall | None = None
 
 
 class ReplyParser:
@@ -34,34 +38,67 @@ class ReplyParser:
         `stop` strings end the answer and are not part of it."""
         self._tokenizer = tokenizer
         self._start, self._end = tokenizer.id(CHANNEL_START), tokenizer.id(CHANNEL_END)
+        marks = (CALL_START, CALL_END, RESPONSE_START, QUOTE)
+        self._call_start, self._call_end, self._response, self._quote = (tokenizer.id(mark) for mark in marks)
+        self._control = frozenset(tokenizer.control_ids.values())
         self._hidden = frozenset(hidden_ids)
         self._decoder = tokenizer.decoder()
         self._stops = StopStrings(stop)
         last_mark = next((id for id in reversed(prompt_ids) if id in (self._start, self._end)), self._end)
         self._channel: Channel = "thought" if last_mark == self._start else "answer"
         self._header: str | None = None
+        self._call: CallReader | None = None
+        self._awaits_response = False
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string was found. What follows it is not shown."""
-        return self._stops.found
+        """Whether the reply is over: a stop string was found, or the model waits for a tool's response."""
+        return self._stops.found or self._awaits_response
 
     def feed(self, id: int) -> Piece:
-        """The text that can be shown now."""
-        if id in self._hidden:
-            return self.finish()
-        if id == self._start:
-            piece = self.finish()
-            self._channel, self._header = "thought", ""
-            return piece
-        if id == self._end:
-            piece = self.finish()
-            self._channel, self._header = "answer", None
+        """The text that can be shown now, or the call that is whole now. Raises GemmaError for a malformed call."""
+        if self._call is not None:
+            return self._feed_call(self._call, id)
+        if id == self._response or id in self._hidden:
+            self._awaits_response = id == self._response
+            return self._flush()
+        if id == self._call_start:
+            self._call = CallReader()
+            return self._flush()
+        if id in (self._start, self._end):
+            piece = self._flush()
+            self._channel, self._header = ("thought", "") if id == self._start else ("answer", None)
             return piece
         return Piece(self._channel, self._show(self._decoder.feed(id)))
 
     def finish(self) -> Piece:
-        """What was held back: the rest of a broken character, or the beginning of a stop string."""
+        """What was held back: the rest of a broken character, or the beginning of a stop string.
+
+        Raises GemmaError inside a tool call.
+        """
+        if self._call is not None:
+            raise GemmaError("the reply ended inside a tool call, which was not run; raise max_tokens or ask again")
+        return self._flush()
+
+    def _feed_call(self, call: CallReader, id: int) -> Piece:
+        if id in self._hidden or id in (self._call_start, self._response):
+            return self.finish()
+        if id == self._call_end:
+            call.text(self._decoder.finish())
+            self._call = None
+            return Piece("tool", "", call.finish())
+        if id in self._control and id != self._quote and not call.in_string:
+            raise GemmaError("the model's tool call is malformed: a control token stands between values; ask again")
+        if id == self._quote:
+            text = self._decoder.finish()
+            call.text(text)
+            call.quote()
+            return Piece("tool", text + QUOTE)
+        text = self._decoder.feed(id)
+        call.text(text)
+        return Piece("tool", text)
+
+    def _flush(self) -> Piece:
         text = self._show(self._decoder.finish())
         self._decoder = self._tokenizer.decoder()
         return Piece(self._channel, text + self._stops.finish())

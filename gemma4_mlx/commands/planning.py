@@ -1,0 +1,62 @@
+"""The options that decide about memory and speed, and the table of `--plan`."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gemma4_mlx.engine.plan import Need, Plan
+
+DOES_NOT_FIT = 3
+
+
+def add_memory_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `memory_options` reads, and --plan."""
+    group = parser.add_argument_group("memory and speed")
+    group.add_argument(
+        "--kv-bits", type=_kv_bits, help="8, 4 or none for the caches of long context (default: none, or 8 to fit)"
+    )
+    group.add_argument("--kv-group-size", type=int, choices=(32, 64, 128), help="cached numbers that share a scale")
+    group.add_argument("--max-kv-size", type=int, help="at most this many positions for prompt and reply together")
+    group.add_argument("--prefill-step-size", type=int, help="tokens of prompt read at once (default: 512)")
+    group.add_argument("--memory-limit", metavar="16GB", help="keep to what a Mac with this memory may use")
+    group.add_argument("--plan", action="store_true", help="print what would be needed, load nothing")
+    group.add_argument("--draft-model", help="folder or repository of a drafter (google/gemma-4-12B-it-assistant)")
+    group.add_argument(
+        "--num-draft-tokens", type=_draft_tokens, help="tokens guessed ahead: auto (what pays off), 0 for none, to 15"
+    )
+
+
+def memory_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of them; None where it says nothing."""
+    names = ("kv_bits", "kv_group_size", "max_kv_size", "prefill_step_size", "memory_limit", "num_draft_tokens")
+    return {name: getattr(args, name) for name in names}
+
+
+def show_plan(need: "Need", plan: "Plan") -> int:
+    """Prints the table on stdout, and what would fit if this does not; returns the exit code."""
+    from gemma4_mlx.engine.plan import GB, alternatives
+
+    rows = plan.rows()
+    width = max(len(name) for name, _ in rows)
+    for name, size in rows:
+        print(f"{name:<{width}}  {size / GB:8.3f} GB")
+    if plan.fits:
+        print("fits")
+        return 0
+    print(f"does not fit: {'; '.join(alternatives(need, plan))}")
+    return DOES_NOT_FIT
+
+
+def _kv_bits(text: str) -> int | str:
+    if text not in ("none", "8", "4"):
+        raise argparse.ArgumentTypeError("8, 4 or none is expected")
+    return text if text == "none" else int(text)
+
+
+def _draft_tokens(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("auto or a number is expected") from None

@@ -1,0 +1,239 @@
+"""What a prompt will need in memory, from the configuration and the weights' headers alone, before anything is loaded.
+
+All sizes are bytes. Cache sizes are exact; what comes and goes while a chunk is read is the sum of the arrays that are
+alive together at the widest place of a layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten
+
+from gemma4_mlx.config import LayerConfig, ModelConfig
+from gemma4_mlx.engine.options import AUTO, KVBits
+from gemma4_mlx.errors import DoesNotFitError
+from gemma4_mlx.model.cache import ROLLBACK, SLACK
+from gemma4_mlx.model.drafter import Drafter
+from gemma4_mlx.model.full_attention import SCORES_BUDGET
+from gemma4_mlx.model.masks import TILE
+from gemma4_mlx.model.rows import KVQuantization
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.prompt import Prompt, Span
+
+GB = 1e9
+LIVE_SCORES = {False: 1, True: 2}
+"""Arrays of scores alive at once in a tile: plain rows add their second part in place, quantized ones (True) cannot."""
+
+LIVE_MLP = 3
+"""Of the MLP's width, for each position: gate, up, and their product."""
+
+LIVE_HIDDEN = 12
+"""Of the hidden width, for each position: residual, norm, projection, and what their kernels hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Bytes by component, for `context` positions of prompt and reply.
+
+    Attributes:
+        weights: as stored; they are held as they are stored.
+        full_caches, sliding_caches: what the layers keep, allocated at once.
+        transient: what comes and goes while a chunk of prompt is read.
+        media: pixels and sound of the prompt with their embeddings.
+        limit: what may be used.
+        kv_bits: bits of the full layers' caches; None for the weights' own type.
+    """
+
+    context: int
+    weights: int
+    full_caches: int
+    sliding_caches: int
+    transient: int
+    media: int
+    limit: int
+    kv_bits: int | None
+
+    @property
+    def total(self) -> int:
+        """Everything together."""
+        return self.weights + self.full_caches + self.sliding_caches + self.transient + self.media
+
+    @property
+    def fits(self) -> bool:
+        """Whether the total stays within the limit."""
+        return self.total <= self.limit
+
+    def rows(self) -> list[tuple[str, int]]:
+        """Component and bytes, for a table."""
+        caches = f"caches, {self.context} tokens, {kv_name(self.kv_bits)}"
+        parts = [("weights", self.weights), (caches, self.full_caches + self.sliding_caches)]
+        parts += [("reading a chunk", self.transient)] + ([("media", self.media)] if self.media else [])
+        return [*parts, ("total", self.total), ("limit", self.limit)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What is asked for: a model's sizes and how it is to run, with copies of the sliding caches kept beside them."""
+
+    config: ModelConfig
+    weights: int
+    itemsize: int
+    chunk: int
+    kv_group_size: int
+    limit: int
+    spans: Sequence[Span] = ()
+    snapshots: int = 0
+
+    def choose(self, context: int, kv_bits: KVBits) -> Plan:
+        """The plan at so many positions; `auto` keeps the caches plain where that fits, else takes 8 bits."""
+        if isinstance(kv_bits, int):
+            return self.plan(context, kv_bits)
+        plain = self.plan(context, None)
+        return plain if plain.fits or kv_bits != AUTO else self.plan(context, 8)
+
+    def plan(self, context: int, kv_bits: int | None) -> Plan:
+        """The plan at so many positions with caches of these bits."""
+        full, sliding = cache_bytes(self.config, context, kv_bits, self.kv_group_size, self.itemsize)
+        return Plan(
+            context=context,
+            weights=self.weights,
+            full_caches=full,
+            sliding_caches=sliding * (1 + self.snapshots),
+            transient=transient_bytes(
+                self.config, context, min(self.chunk, context), self.itemsize, kv_bits is not None
+            ),
+            media=media_bytes(self.spans, self.config, self.itemsize),
+            limit=self.limit,
+            kv_bits=kv_bits,
+        )
+
+    def longest(self, kv_bits: int | None) -> int:
+        """The longest context that fits, in whole thousands; 0 where none does."""
+        low, high = 0, self.config.text.max_position_embeddings // 1000 + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.plan(1000 * middle, kv_bits).fits else (low, middle)
+        return 1000 * low
+
+
+def need(
+    model: Gemma4Unified,
+    prompt: Prompt | None,
+    *,
+    chunk: int,
+    kv_group_size: int,
+    limit: int,
+    snapshots: int = 0,
+    drafter: Drafter | None = None,
+) -> Need:
+    """The need of a model whose weights may still be on disk: only their shapes are looked at."""
+    return Need(
+        config=model.config,
+        weights=module_bytes(model) + (module_bytes(drafter) if drafter else 0),
+        itemsize=model.language_model.model.dtype.size,
+        chunk=chunk,
+        kv_group_size=kv_group_size,
+        limit=limit,
+        spans=prompt.spans if prompt is not None else (),
+        snapshots=snapshots,
+    )
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Bytes of all weights, loaded or not."""
+    return sum(array.nbytes for _, array in tree_flatten(module.parameters()))
+
+
+def check(need: Need, plan: Plan) -> Plan:
+    """The plan, if it fits. Raises DoesNotFitError with what would fit."""
+    if plan.fits:
+        return plan
+    raise DoesNotFitError(
+        f"{plan.context} tokens need {plan.total / GB:.2f} GB with {kv_name(plan.kv_bits)} caches, and "
+        f"{plan.limit / GB:.2f} GB may be used; {'; '.join(alternatives(need, plan))}"
+    )
+
+
+def alternatives(need: Need, plan: Plan) -> list[str]:
+    """What would fit instead, in words."""
+    found = []
+    fewer = next((bits for bits in (8, 4) if bits != plan.kv_bits and need.plan(plan.context, bits).fits), None)
+    if fewer is not None:
+        found.append(f"--kv-bits {fewer} fits")
+    longest = need.longest(plan.kv_bits)
+    if longest:
+        found.append(f"at most {longest} tokens of prompt and reply fit with {kv_name(plan.kv_bits)} caches")
+    else:
+        found.append("no context fits: use a checkpoint of fewer bits")
+    return found
+
+
+def kv_name(kv_bits: int | None) -> str:
+    """How caches of so many bits are called."""
+    return "plain" if kv_bits is None else f"{kv_bits}-bit"
+
+
+def cache_bytes(
+    config: ModelConfig, context: int, kv_bits: int | None, kv_group_size: int, itemsize: int
+) -> tuple[int, int]:
+    """Bytes of the full layers' caches and of the sliding layers'."""
+    full = sliding = 0
+    quantization = None if kv_bits is None else KVQuantization(kv_bits, kv_group_size)
+    for layer in config.text.layers:
+        if layer.window is None:
+            full += (
+                context
+                * layer.num_key_value_heads
+                * sum(row_bytes(width, quantization, itemsize) for width in shared_widths(layer))
+            )
+        else:
+            rows = min(layer.window - 1 + ROLLBACK + SLACK, context)
+            sliding += rows * 2 * layer.num_key_value_heads * layer.head_dim * itemsize
+    return full, sliding
+
+
+def shared_widths(layer: LayerConfig) -> tuple[int, int, int]:
+    """Numbers that a full layer keeps of a position: rotated keys, what never turns, values of what turns."""
+    turned = int(layer.rope.partial_rotary_factor * layer.head_dim) // 2 * 2
+    return turned, layer.head_dim - turned, turned
+
+
+def row_bytes(width: int, quantization: KVQuantization | None, itemsize: int) -> int:
+    """Bytes of a row of so many numbers."""
+    if quantization is None:
+        return width * itemsize
+    padded = quantization.padded(width)
+    return padded * quantization.bits // 8 + padded // quantization.group_size * 2 * itemsize
+
+
+def transient_bytes(config: ModelConfig, context: int, chunk: int, itemsize: int, quantized: bool) -> int:
+    """Bytes that come and go while a chunk is read at the end of a context."""
+    text = config.text
+    window = max((layer.window or 0 for layer in text.layers), default=0)
+    seen = min(window + chunk, context)
+    widths = [text.num_attention_heads * layer.head_dim for layer in text.layers]
+    heads = [layer.num_key_value_heads * layer.head_dim for layer in text.layers if layer.window]
+    sliding = min(TILE, chunk) * min(window + TILE, context) * text.num_attention_heads * itemsize
+    sliding += seen * 2 * max(heads, default=0) * itemsize
+    scores = text.num_attention_heads * chunk * context * itemsize
+    full = (
+        LIVE_SCORES[quantized] * min(SCORES_BUDGET, scores) if any(layer.window is None for layer in text.layers) else 0
+    )
+    attention = max(sliding, full) + 3 * chunk * max(widths) * itemsize
+    mlp = LIVE_MLP * chunk * text.intermediate_size * itemsize
+    hidden = LIVE_HIDDEN * chunk * text.hidden_size * itemsize
+    logits = text.vocab_size * (itemsize + 2 * 4)
+    return hidden + max(attention, mlp, logits)
+
+
+def media_bytes(spans: Sequence[Span], config: ModelConfig, itemsize: int) -> int:
+    """Bytes of media features on their way to embeddings: as numbers of 4 bytes, in the model's type, and projected."""
+    rows = sum(span.stop - span.start for span in spans)
+    values = sum(_features(span).size for span in spans)
+    return values * (4 + itemsize) + rows * config.text.hidden_size * itemsize
+
+
+def _features(span: Span) -> np.ndarray:
+    return span.features if isinstance(span.features, np.ndarray) else span.features.pixels

@@ -1,0 +1,213 @@
+"""Sessions on disk: safetensors with everything that must hold for a session to go on as if it had never stopped.
+
+The checksum in the header is the SHA-256 of the whole file with zeros in the checksum's own place, so a change of any
+byte is noticed, be it of a number, a name or a size.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+from typing import IO, Any
+
+import mlx.core as mx
+import numpy as np
+
+from gemma4_mlx.engine.session import Session, Snapshot
+from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.model.cache import Cache, SlidingCache, cache_arrays
+from gemma4_mlx.model.fingerprint import fingerprint
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.prompt import Place
+
+FORMAT = "gemma4_mlx session 1"
+NO_CHECKSUM = "0" * 64
+LONGEST_HEADER = 1 << 24
+BLOCK = 1 << 22
+"""Bytes read at once."""
+
+
+def save(session: Session, path: str | Path) -> None:
+    """Writes a session; a file that is there is replaced only once the new one is whole.
+
+    What the caches do not hold, such as a reply's last token, is left out and will be read again. Raises GemmaError
+    where there is nothing to save, or no room for it.
+    """
+    path = Path(path).expanduser().resolve()
+    session.go_back(session.held)
+    if not session.ids:
+        raise GemmaError(f"{path}: not written, as nothing was read yet")
+    if not path.parent.is_dir():
+        raise GemmaError(f"{path}: not written, as there is no folder {path.parent}; make it first")
+    part = path.with_name(f".{path.name}.{os.getpid()}.safetensors")
+    try:
+        mx.save_safetensors(str(part), _tensors(session), _metadata(session))
+        _write_checksum(part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise GemmaError(f"{path}: can't be written ({one_line(error)}); is the disk full?") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(
+    model: Gemma4Unified,
+    path: str | Path,
+    kv_bits: int | None = None,
+    kv_group_size: int = 64,
+    longest: int | None = None,
+) -> Session:
+    """The session of a file, to go on with; the arguments are those of `Session`.
+
+    Raises GemmaError where the file is damaged, or belongs to another model or other settings of the caches.
+    """
+    path = Path(path).expanduser()
+    header = _verified(path)
+    kept = _kv_settings(header["__metadata__"])
+    if kept != (kv_bits, kv_group_size if kv_bits else kept[1]):
+        raise GemmaError(f"{path}: its caches have {_kv_words(*kept)}; ask for the same, or give another file")
+    if header["__metadata__"]["model"] != fingerprint(model):
+        raise GemmaError(f"{path}: made with another model or adapters; load those, or give another file")
+    session = Session(model, kv_bits, kept[1], longest)
+    with _problems_named(path):
+        tensors = mx.load(str(path), format="safetensors")
+        assert isinstance(tensors, dict)
+        _fill(session, tensors, json.loads(header["__metadata__"]["state"]))
+    return session
+
+
+def kv_settings(path: str | Path) -> tuple[int | None, int]:
+    """Bits (None for plain rows) and group size of the caches in a file, from its header alone."""
+    path = Path(path).expanduser()
+    with _problems_named(path), path.open("rb") as file:
+        return _kv_settings(_header(path, _read_header(path, file))["__metadata__"])
+
+
+def _tensors(session: Session) -> dict[str, mx.array]:
+    tensors = {"ids": mx.array(session.ids, dtype=mx.int32)}
+    for layer, cache in enumerate(session.caches):
+        tensors |= {f"layer.{layer}.{part}": array for part, array in enumerate(cache.saved())}
+    for index, snapshot in enumerate(session.snapshots):
+        tensors |= {f"snapshot.{index}.{layer}": window for layer, window in enumerate(snapshot.windows)}
+    return tensors
+
+
+def _metadata(session: Session) -> dict[str, str]:
+    state = {
+        "places": [astuple(place) for place in session.places],
+        "snapshots": [snapshot.position for snapshot in session.snapshots],
+    }
+    return {
+        "checksum": NO_CHECKSUM,
+        "format": FORMAT,
+        "kv": json.dumps([session.kv_bits, session.kv_group_size]),
+        "model": fingerprint(session.model),
+        "state": json.dumps(state),
+    }
+
+
+def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str, Any]) -> None:
+    """Puts what was saved into an empty session. Raises ValueError or KeyError where it does not fit."""
+    ids = np.array(tensors["ids"]).tolist()
+    session.make_room(len(ids))
+    model = session.model
+    model(model.embed([0]), session.caches)  # never computed: it gives the buffers their shapes and types
+    for layer, cache in enumerate(session.caches):
+        saved = [tensors[f"layer.{layer}.{part}"] for part in range(len(cache.arrays()))]
+        _check_rows(cache, saved, len(ids))
+        cache.restore(saved, len(ids))
+        mx.eval(cache.arrays())
+    session.ids, session.places = ids, [Place(*place) for place in state["places"]]
+    sliding = [cache for cache in session.caches if isinstance(cache, SlidingCache)]
+    for index, position in enumerate(state["snapshots"]):
+        windows = [tensors[f"snapshot.{index}.{layer}"] for layer in range(len(sliding))]
+        for cache, window in zip(sliding, windows, strict=True):
+            _check_rows(cache, [window], position)
+        mx.eval(windows)
+        session.snapshots.append(Snapshot(position, windows))
+
+
+def _check_rows(cache: Cache, saved: Sequence[mx.array], offset: int) -> None:
+    """Raises ValueError for rows of another shape or type, or fewer than a cache at `offset` needs."""
+    fewest = min(offset, cache.past) if isinstance(cache, SlidingCache) else offset
+    for buffer, rows in zip(cache_arrays([cache]), saved, strict=True):
+        batch, heads, capacity, width = buffer.shape
+        fits = rows.dtype == buffer.dtype and rows.ndim == 4 and fewest <= rows.shape[2] <= capacity
+        if not fits or rows.shape != (batch, heads, rows.shape[2], width):
+            raise ValueError(f"rows {rows.shape} where {buffer.shape} are expected")
+
+
+def _write_checksum(path: Path) -> None:
+    with path.open("r+b") as file:
+        text = _read_header(path, file)
+        checksum = _checksum(text, file)
+        file.seek(8 + text.index(NO_CHECKSUM.encode()))
+        file.write(checksum.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """The header of a file that is whole."""
+    with _problems_named(path), path.open("rb") as file:
+        text = _read_header(path, file)
+        header = _header(path, text)
+        end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+        size, whole = path.stat().st_size, 8 + len(text) + end
+        if size != whole:
+            raise ValueError(f"{size} bytes of {whole}")
+        checksum = header["__metadata__"]["checksum"].encode()
+        if _checksum(text.replace(checksum, NO_CHECKSUM.encode(), 1), file) != checksum.decode():
+            raise ValueError("the checksum is another one")
+        return header
+
+
+def _read_header(path: Path, file: IO[bytes]) -> bytes:
+    """The header's text; the file is left at its end."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(path.stat().st_size - 8, LONGEST_HEADER):
+        raise ValueError("no header")
+    return file.read(length)
+
+
+def _header(path: Path, text: bytes) -> dict[str, Any]:
+    """The header; a GemmaError where it is that of something else."""
+    header: dict[str, Any] = json.loads(text)
+    found = (header.get("__metadata__") or {}).get("format")
+    if found != FORMAT:
+        kind = found if isinstance(found, str) and found.startswith("gemma4_mlx session") else "no session"
+        raise GemmaError(f"{path}: {kind}, where {FORMAT!r} is expected; give another path, it is not overwritten")
+    return header
+
+
+def _checksum(header: bytes, file: IO[bytes]) -> str:
+    """Of a header, its length before it, and the rest of the file after it."""
+    hashed = hashlib.sha256(len(header).to_bytes(8, "little") + header)
+    while block := file.read(BLOCK):
+        hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _kv_settings(metadata: Mapping[str, str]) -> tuple[int | None, int]:
+    bits, group_size = json.loads(metadata["kv"])
+    return bits, group_size
+
+
+def _kv_words(bits: int | None, group_size: int) -> str:
+    return "kv_bits none" if bits is None else f"kv_bits {bits} in groups of {group_size}"
+
+
+@contextmanager
+def _problems_named(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into one line that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise GemmaError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise GemmaError(f"{path}: can't be read ({one_line(error)})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
+        raise GemmaError(f"{path}: no whole session file ({one_line(error)}); give another path, or delete it") from None
