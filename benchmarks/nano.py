@@ -1,9 +1,9 @@
 """What the built-in model gets right: exact match on generated cases that training never saw, through the real engine.
 
-python -m benchmarks.nano [--model FOLDER] [--bits 8 4] [--samples N] [--tasks NAME ...] [--seen]
+python -m benchmarks.nano [--model FOLDER] [--bits 8 4] [--kv-bits 8 4] [--samples N] [--tasks NAME ...] [--seen]
 
 Phrasings, voices and cities are held out unless --seen asks for training's own (on fresh cases). With --bits, quantized
-copies answer the same cases side by side. Spoken digits need the recorded voices of training/README.md.
+copies answer the same cases side by side; with --kv-bits, the model with quantized caches. Spoken digits need the recorded voices of training/README.md.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma4_mlx.api import load, stream_generate
+from gemma4_mlx.engine.options import KVBits
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.media.video import Video
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -22,6 +23,8 @@ from training.data import mixture
 from training.data.sample import Clip, Picture, Sample
 
 LONGEST_ANSWER = 160
+Subject = tuple[Gemma4Unified, Processor, KVBits]
+"""What is measured: a model, its processor, and the bits of its caches."""
 
 
 def as_media(item: Picture | Clip | Any) -> Patches | Video | list[Any]:
@@ -48,7 +51,7 @@ def as_messages(sample: Sample) -> list[dict[str, Any]]:
     ]
 
 
-def is_right(model: Gemma4Unified, processor: Processor, sample: Sample) -> bool:
+def is_right(model: Gemma4Unified, processor: Processor, kv_bits: KVBits, sample: Sample) -> bool:
     """Whether greedy decoding writes the answer exactly, after whatever it thinks."""
     pieces = stream_generate(
         model,
@@ -57,6 +60,7 @@ def is_right(model: Gemma4Unified, processor: Processor, sample: Sample) -> bool
         tools=sample.tools,
         enable_thinking=sample.thought is not None,
         temperature=0,
+        kv_bits=kv_bits,
         max_tokens=LONGEST_ANSWER,
     )
     return "".join(piece.text for piece in pieces if piece.channel == "answer").strip() == sample.answer.strip()
@@ -79,10 +83,10 @@ def converted(folder: str, bits: int, temporary: str) -> str:
     return target
 
 
-def measure(models: Sequence[tuple[Gemma4Unified, Processor]], task: str, samples: int, seen: bool) -> list[float]:
-    """Each model's share of right answers."""
+def measure(subjects: Sequence[Subject], task: str, samples: int, seen: bool) -> list[float]:
+    """Each subject's share of right answers."""
     cases = [draw(task, number, seen) for number in range(samples)]
-    return [sum(is_right(*model, case) for case in cases) / samples for model in models]
+    return [sum(is_right(*subject, case) for case in cases) / samples for subject in subjects]
 
 
 def main() -> None:
@@ -90,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the built-in model.")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--bits", type=int, nargs="*", default=[], help="also ask it quantized to these bits")
+    parser.add_argument("--kv-bits", type=int, nargs="*", default=[], help="also ask it with caches of these bits")
     parser.add_argument("--samples", type=int, default=50, help="cases of each task")
     parser.add_argument("--tasks", nargs="*", default=list(mixture.WEIGHTS))
     parser.add_argument("--seen", action="store_true", help="training's own phrasings, voices and cities")
@@ -99,12 +104,13 @@ def main() -> None:
 
         folder = str(resolve(args.model))
         folders = [folder, *(converted(folder, bits, temporary) for bits in args.bits)]
-        models = [load(path) for path in folders]
-    columns = ["bf16", *(f"{bits} bit" for bits in args.bits)]
+        subjects: list[Subject] = [(*load(path), "none") for path in folders]
+    subjects += [(*subjects[0][:2], bits) for bits in args.kv_bits]
+    columns = ["bf16", *(f"{bits} bit" for bits in args.bits), *(f"{bits}-bit caches" for bits in args.kv_bits)]
     print(f"| task | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}", flush=True)
     totals = [0.0] * len(columns)
     for task in args.tasks:
-        shares = measure(models, task, args.samples, args.seen)
+        shares = measure(subjects, task, args.samples, args.seen)
         totals = [total + share / len(args.tasks) for total, share in zip(totals, shares, strict=True)]
         print(f"| {task} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
     print(f"| mean | {' | '.join(f'{total:.3f}' for total in totals)} |")

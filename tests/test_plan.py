@@ -8,6 +8,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
+from benchmarks import fit_table
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import full_size_config, tiny_config
 from gemma4_mlx.checkpoint.load import open_model
@@ -143,3 +144,13 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_are_counted_as_they_are_stored(wide: Path) -> None:
     stored = sum(path.stat().st_size for path in wide.glob("*.safetensors"))
     assert module_bytes(open_model(wide)) == pytest.approx(stored, rel=0.001)
+
+
+def test_the_readme_has_the_table_that_the_fit_check_computes() -> None:
+    text = fit_table.README.read_text(encoding="utf-8")
+    assert text.split(fit_table.BEGIN)[1].split(fit_table.END)[0].strip() == fit_table.table()
+
+
+@pytest.mark.parametrize(("bits", "low", "high"), [(4, 6.74e9, 6.85e9), (8, 12.6e9, 12.8e9)])
+def test_weights_of_the_12b_are_those_of_published_conversions(bits: int, low: float, high: float) -> None:
+    assert low < fit_table.weight_bytes(bits) < high

@@ -1,0 +1,74 @@
+"""The README's table of what fits in 16 GB, computed from the 12B's configuration by the fit check's own arithmetic.
+
+python -m benchmarks.fit_table [--write]
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.random_checkpoint import plan_packing, tensor_shapes
+from benchmarks.shapes import full_size_config
+from gemma4_mlx.checkpoint.quantize import Quantization
+from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.engine.memory import working_set
+from gemma4_mlx.engine.plan import GB, Need
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- fit table: python -m benchmarks.fit_table --write -->", "<!-- end of fit table -->"
+CONTEXTS = (8192, 32768, 65536, 131072, 262144)
+KV_BITS = (None, 8, 4)
+MAC = "16GB"
+CHUNK, BF16 = 512, 2
+
+
+def weight_bytes(bits: int) -> int:
+    """Bytes of the 12B's weights, language model at so many bits in groups of 64, the rest in bf16."""
+    config = full_size_config()
+    shapes = dict(tensor_shapes(config))
+    packed = plan_packing(Quantization.choose(bits=bits), config, shapes)
+    total = 0
+    for name, shape in shapes.items():
+        numbers = 1
+        for side in shape:
+            numbers *= side
+        settings = packed.get(name.removesuffix(".weight"))
+        stored = numbers * settings["bits"] // 8 + numbers // settings["group_size"] * 2 * BF16 if settings else 0
+        total += stored or numbers * BF16
+    return total
+
+
+def table() -> str:
+    """Markdown: totals in GB, bold where they fit."""
+    limit = working_set(MAC)
+    lines = ["| weights | context | plain caches | 8-bit | 4-bit |", "|---|---|---|---|---|"]
+    for bits in (4, 6, 8):
+        weights = weight_bytes(bits)
+        need = Need(
+            config=ModelConfig.from_dict(full_size_config()),
+            weights=weights,
+            itemsize=BF16,
+            chunk=CHUNK,
+            kv_group_size=64,
+            limit=limit,
+        )
+        for context in CONTEXTS:
+            totals = [need.plan(context, kv_bits).total for kv_bits in KV_BITS]
+            cells = [f"**{total / GB:.2f}**" if total <= limit else f"{total / GB:.2f}" for total in totals]
+            lines.append(f"| {bits}-bit, {weights / GB:.2f} GB | {context:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prints the table, or puts it into the README."""
+    parser = argparse.ArgumentParser(description="Compute what fits in 16 GB.")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    if not parser.parse_args().write:
+        print(table())
+        return
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
