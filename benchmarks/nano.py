@@ -3,7 +3,8 @@
 python -m benchmarks.nano [--model FOLDER] [--bits 8 4] [--kv-bits 8 4] [--samples N] [--tasks NAME ...] [--seen]
 
 Phrasings, voices and cities are held out unless --seen asks for training's own (on fresh cases). With --bits, quantized
-copies answer the same cases side by side; with --kv-bits, the model with quantized caches. Spoken digits need the recorded voices of training/README.md.
+copies answer the same cases side by side; with --kv-bits, the model with quantized caches. Spoken digits need the
+recorded voices of training/README.md.
 """
 
 import argparse
