@@ -80,8 +80,8 @@ def test_all_modalities_in_one_question(loaded: str, media: Path, capsys: pytest
     assert reply["generation_tokens"] <= 8
     assert reply["prompt_tokens"] > 60 + 13 + 2 * 50
     assert set(reply) == {
-        "content", "reasoning", "finish_reason", "prompt_tokens", "prompt_tps", "generation_tokens", "generation_tps",
-        "peak_memory",
+        "content", "reasoning", "finish_reason", "prompt_tokens", "reused_tokens", "prompt_tps", "generation_tokens",
+        "generation_tps", "peak_memory",
     }  # fmt: skip
 
 
@@ -263,3 +263,33 @@ def test_starts_light(code: str, most: float, unwanted: tuple[str, ...]) -> None
     )
     assert done.stdout == "[]\n"
     assert time.perf_counter() - started < most * 10
+
+
+def test_a_kept_prompt_is_not_read_again(loaded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = "The little boat left the harbour early. " * 20
+    options = ["--system", document, "--prompt-cache-file", str(tmp_path / "talk"), "--kv-group-size", "32", "--json"]
+    replies = []
+    for question, bits in (("Why?", ["--kv-bits", "8"]), ("Why?", ["--kv-bits", "8"]), ("Where was it going?", [])):
+        assert run(loaded, "-p", question, *options, *bits) == 0
+        replies.append(json.loads(capsys.readouterr().out))
+    assert replies[0]["content"] == replies[1]["content"]
+    assert replies[0]["reused_tokens"] == 0
+    assert replies[0]["prompt_tokens"] - replies[1]["reused_tokens"] < 15
+    assert replies[2]["prompt_tokens"] - replies[2]["reused_tokens"] < 45
+    assert os.listdir(tmp_path) == ["talk"]
+
+
+def test_a_kept_prompt_of_other_settings_or_none_at_all_is_refused_and_stays(
+    loaded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ["-p", "Hi", "--prompt-cache-file", str(tmp_path / "talk")]
+    assert run(loaded, *kept) == 0
+    capsys.readouterr()
+    assert run(loaded, *kept, "--kv-bits", "8") == 1
+    assert "talk: its caches have kv_bits none; ask for the same, or give another file" in capsys.readouterr().err
+    (tmp_path / "talk").write_bytes(b"my thesis, the only copy")
+    assert run(loaded, *kept) == 1
+    assert "talk: no whole session file (no header)" in capsys.readouterr().err
+    assert (tmp_path / "talk").read_bytes() == b"my thesis, the only copy"
+    assert run(loaded, "-p", "Hi", "--prompt-cache-file", str(tmp_path / "nowhere" / "talk")) == 2
+    assert "there is no such folder" in capsys.readouterr().err

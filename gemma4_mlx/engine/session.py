@@ -111,8 +111,8 @@ class Session:
         After an error in the middle of a pass only snapshots are trusted: they lie before all that was written since.
         """
         self.snapshots = [snapshot for snapshot in self.snapshots if snapshot.position <= position]
-        sliding = self._sliding()
-        if not (self._whole and all(cache.can_roll_back(cache.offset - position) for cache in sliding)):
+        sliding, whole, self._whole = self._sliding(), self._whole, False
+        if not (whole and all(cache.can_roll_back(cache.offset - position) for cache in sliding)):
             if not self.snapshots:
                 self.clear()
                 return

@@ -210,4 +210,6 @@ def _problems_named(path: Path) -> Iterator[None]:
     except OSError as error:
         raise GemmaError(f"{path}: can't be read ({one_line(error)})") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
-        raise GemmaError(f"{path}: no whole session file ({one_line(error)}); give another path, or delete it") from None
+        raise GemmaError(
+            f"{path}: no whole session file ({one_line(error)}); give another path, or delete it"
+        ) from None

@@ -1,0 +1,41 @@
+"""`--prompt-cache-file`: the session that a command goes on with and keeps."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemma4_mlx.engine.options import GenerationOptions
+    from gemma4_mlx.engine.session import Session
+    from gemma4_mlx.model.unified import Gemma4Unified
+    from gemma4_mlx.prompt.prompt import Prompt
+
+
+def open_session(path: str, model: "Gemma4Unified", prompt: "Prompt", options: "GenerationOptions") -> "Session":
+    """The session of the file, or a new one where there is no such file yet.
+
+    What does not fit is refused before weights are read. The file's own bits count where the options leave them open.
+    """
+    from gemma4_mlx.engine import session_file
+    from gemma4_mlx.engine.generation import check_length, memory_need
+    from gemma4_mlx.engine.options import AUTO, NONE
+    from gemma4_mlx.engine.plan import check
+    from gemma4_mlx.engine.session import Session
+
+    there = Path(path).expanduser().exists()
+    bits, group_size = options.kv_bits, options.kv_group_size
+    if there and bits == AUTO:
+        kept, group_size = session_file.kv_settings(path)
+        bits = kept or NONE
+    need = memory_need(model, prompt, options, Session(model, kv_group_size=group_size))
+    plan = check(need, need.choose(check_length(model, prompt, options), bits))
+    if there:
+        return session_file.load(model, path, plan.kv_bits, group_size, longest=0)
+    return Session(model, plan.kv_bits, group_size, longest=0)
+
+
+def save_session(session: "Session", path: str) -> None:
+    """Writes the session to its file, if it holds anything."""
+    from gemma4_mlx.engine import session_file
+
+    if session.held:
+        session_file.save(session, path)

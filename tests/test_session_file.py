@@ -1,0 +1,213 @@
+"""A session from disk goes on as if it had never stopped; a file that can't is refused in one line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_session import LAYERS, WORDS, assistant, conversation, user
+
+from benchmarks.random_checkpoint import write_checkpoint
+from benchmarks.shapes import tiny_config
+from gemma4_mlx import api
+from gemma4_mlx.checkpoint.load import load_model
+from gemma4_mlx.engine import session_file
+from gemma4_mlx.engine.session import Session
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.model.cache import SlidingCache
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.processor import Processor
+
+OPTIONS: dict[str, Any] = {"temperature": 0, "eos_ids": (), "prefill_step_size": 16}
+
+
+def make_model(folder: Path, seed: int = 0, **overrides: Any) -> Gemma4Unified:
+    config = tiny_config(layer_types=LAYERS, **overrides)
+    return load_model(write_checkpoint(folder / f"{seed}{len(overrides)}", config, seed=seed))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Gemma4Unified:
+    return make_model(tmp_path_factory.mktemp("session_file"))
+
+
+@pytest.fixture(scope="module")
+def saved(model: Gemma4Unified, processor: Processor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    session = Session(model)
+    talk(session, processor, conversation(2), 40)
+    path = tmp_path_factory.mktemp("saved") / "talk.safetensors"
+    session_file.save(session, path)
+    return path
+
+
+def talk(session: Session, processor: Processor, messages: list[dict[str, Any]], count: int) -> list[int]:
+    pieces = api.stream_generate(session.model, processor, messages, session=session, max_tokens=count, **OPTIONS)
+    return [piece.token for piece in pieces][:-1]
+
+
+@pytest.mark.parametrize("name", ["talk.safetensors", "talk"])
+@pytest.mark.parametrize("kv", [{}, {"kv_bits": 8, "kv_group_size": 32}], ids=["plain", "8 bits"])
+def test_resuming_goes_on_as_if_it_had_never_stopped(
+    model: Gemma4Unified, processor: Processor, tmp_path: Path, name: str, kv: dict[str, int]
+) -> None:
+    straight, stopped = Session(model, **kv), Session(model, **kv)
+    messages = conversation(2)
+    for count in (3, 70):
+        for session in (straight, stopped):
+            talk(session, processor, messages, count)
+        session_file.save(stopped, tmp_path / name)
+        stopped = session_file.load(model, tmp_path / name, **kv)
+        assert talk(stopped, processor, messages, count) == talk(straight, processor, messages, count)
+        messages = [*messages, assistant(WORDS), user(WORDS)]
+    assert stopped.reused == straight.reused > 100
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_every_array_comes_back_bit_for_bit(model: Gemma4Unified, processor: Processor, tmp_path: Path) -> None:
+    session = Session(model)
+    talk(session, processor, conversation(3), 50)
+    session_file.save(session, tmp_path / "talk")
+    loaded = session_file.load(model, tmp_path / "talk")
+    assert (loaded.ids, loaded.places) == (session.ids, session.places)
+    assert [snapshot.position for snapshot in loaded.snapshots] == [snapshot.position for snapshot in session.snapshots]
+    assert len(loaded.snapshots) == 2
+    for mine, theirs in zip(session.snapshots, loaded.snapshots, strict=True):
+        assert all(map(mx.array_equal, mine.windows, theirs.windows))
+    for mine, theirs in zip(session.caches, loaded.caches, strict=True):
+        assert mine.offset == theirs.offset == len(session.ids)
+        assert all(map(mx.array_equal, mine.saved(), theirs.saved()))
+        if isinstance(mine, SlidingCache):
+            assert mine.end == theirs.end
+
+
+def test_changed_media_are_noticed_in_a_loaded_session(saved: Path, model: Gemma4Unified, processor: Processor) -> None:
+    session, messages = session_file.load(model, saved), conversation(2)
+    messages[0]["content"][0]["image"] = conversation(1)[0]["content"][0]["image"].__class__(
+        messages[0]["content"][0]["image"].pixels ^ 1, messages[0]["content"][0]["image"].positions
+    )
+    prompt = processor.prompt(messages)
+    session.read(prompt, len(prompt.ids), 16)
+    assert session.reused <= prompt.spans[0].start
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+def test_any_changed_byte_is_an_error(
+    saved: Path, model: Gemma4Unified, tmp_path: Path, place: float, change: int
+) -> None:
+    data = bytearray(saved.read_bytes())
+    header = 8 + int.from_bytes(data[:8], "little")
+    for span in (header, len(data)):  # half of them in the header
+        changed = bytearray(data)
+        changed[int(place * span)] ^= change
+        (tmp_path / "talk").write_bytes(changed)
+        with pytest.raises(GemmaError, match=r"talk: (no whole session file|no session, where|gemma4_mlx session)"):
+            session_file.load(model, tmp_path / "talk")
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 100, 3000, -1, -5000])
+def test_a_truncated_file_is_an_error(saved: Path, model: Gemma4Unified, tmp_path: Path, size: int) -> None:
+    (tmp_path / "talk").write_bytes(saved.read_bytes()[:size])
+    with pytest.raises(GemmaError, match=r"talk: no whole session file \(.*\); give another path, or delete it"):
+        session_file.load(model, tmp_path / "talk")
+
+
+def test_more_than_was_written_is_an_error(saved: Path, model: Gemma4Unified, tmp_path: Path) -> None:
+    (tmp_path / "talk").write_bytes(saved.read_bytes() + b"\0")
+    with pytest.raises(GemmaError, match="no whole session file"):
+        session_file.load(model, tmp_path / "talk")
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"rms_norm_eps": 1e-5}, {"sliding_window": 8}])
+def test_another_model_is_an_error(saved: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    other = make_model(tmp_path, **change)
+    with pytest.raises(GemmaError, match="made with another model or adapters; load those, or give another file"):
+        session_file.load(other, saved)
+
+
+def test_a_small_change_of_one_matrix_is_another_model(saved: Path, tmp_path: Path) -> None:
+    same = make_model(tmp_path)
+    session_file.load(same, saved)
+    same.layers[1].mlp.down_proj.weight = same.layers[1].mlp.down_proj.weight * 1.001
+    with pytest.raises(GemmaError, match="another model"):
+        session_file.load(same, saved)
+
+
+@pytest.mark.parametrize(("bits", "group"), [(8, 64), (4, 32)])
+def test_other_settings_of_the_caches_are_an_error(saved: Path, model: Gemma4Unified, bits: int, group: int) -> None:
+    with pytest.raises(GemmaError, match="its caches have kv_bits none; ask for the same, or give another file"):
+        session_file.load(model, saved, bits, group)
+    assert session_file.kv_settings(saved) == (None, 64)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "mlx"}, {"format": "gemma4_mlx session 9"}])
+def test_other_files_are_refused_whatever_they_are(
+    model: Gemma4Unified, tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
+    path = tmp_path / "model.safetensors"
+    mx.save_safetensors(str(path), {"weight": mx.zeros((4,))}, metadata)
+    for call in (lambda: session_file.load(model, path), lambda: session_file.kv_settings(path)):
+        with pytest.raises(GemmaError, match=r"where 'gemma4_mlx session 1' is expected; give another path"):
+            call()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100, (4).to_bytes(8, "little") + b"[[[["])
+def test_junk_is_an_error(model: Gemma4Unified, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "talk"
+    path.write_bytes(content)
+    with pytest.raises(GemmaError, match="talk: "):
+        session_file.load(model, path)
+
+
+def test_well_checksummed_rows_of_another_shape_are_an_error(saved: Path, model: Gemma4Unified, tmp_path: Path) -> None:
+    tensors, metadata = mx.load(str(saved), return_metadata=True)
+    tensors["layer.0.0"] = tensors["layer.0.0"][:, :1]
+    mx.save_safetensors(str(tmp_path / "talk.safetensors"), tensors, metadata | {"checksum": "0" * 64})
+    session_file._write_checksum(tmp_path / "talk.safetensors")
+    with pytest.raises(GemmaError, match=r"no whole session file \(rows .* are expected\)"):
+        session_file.load(model, tmp_path / "talk.safetensors")
+
+
+def test_missing_file_folder_and_content(model: Gemma4Unified, tmp_path: Path) -> None:
+    with pytest.raises(GemmaError, match="talk: there is no such file"):
+        session_file.load(model, tmp_path / "talk")
+    with pytest.raises(GemmaError, match="nothing was read yet"):
+        session_file.save(Session(model), tmp_path / "talk")
+    session = Session(model)
+    session.ids = [1]
+    with pytest.raises(GemmaError, match="there is no folder"):
+        session_file.save(session, tmp_path / "nowhere" / "talk")
+
+
+def test_a_failed_write_leaves_the_old_file(
+    saved: Path, model: Gemma4Unified, processor: Processor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "talk"
+    path.write_bytes(saved.read_bytes())
+    session = session_file.load(model, path)
+    talk(session, processor, conversation(2), 3)
+    for name, place in (("save_safetensors", mx), ("replace", os)):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, _no_space)
+            with pytest.raises(GemmaError, match=r"can't be written \(.*No space left.*\); is the disk full\?"):
+                session_file.save(session, path)
+        assert path.read_bytes() == saved.read_bytes()
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def _no_space(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_header_says_what_is_inside(saved: Path) -> None:
+    data = saved.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    state = json.loads(header["__metadata__"]["state"])
+    assert [place[0] for place in state["places"]] == ["image", "audio"]
+    assert all(len(place[3]) == 64 for place in state["places"])
+    assert np.prod(header["ids"]["shape"]) > 100
