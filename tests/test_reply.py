@@ -13,7 +13,7 @@ def parse(processor: Processor, ids: list[int], prompt_ids: tuple[int, ...] = ()
     texts = {"answer": "", "thought": ""}
     for id in ids:
         piece = parser.feed(id)
-        texts[piece.channel] += piece.text
+        texts[piece.channel] = texts.get(piece.channel, "") + piece.text
         if parser.stopped:
             break
     piece = parser.finish()
@@ -60,9 +60,23 @@ def test_marks_spelled_out_are_text(processor: Processor) -> None:
     assert parse(processor, ids)["answer"] == "<|channel>thought\nno<channel|>"
 
 
-def test_tool_calls_are_shown_as_they_are(processor: Processor) -> None:
-    marked = '<|tool_call>call:get{city:<|"|>Rome<|"|>}<tool_call|>'
-    assert parse(processor, ids_of(processor, marked))["answer"] == marked
+def test_tool_calls_are_apart_from_what_is_said(processor: Processor) -> None:
+    marked = '<|channel>thought\nHm.<channel|>Let me see.<|tool_call>call:get{city:<|"|>Rome<|"|>}<tool_call|>'
+    said = parse(processor, ids_of(processor, marked))
+    assert said == {"thought": "Hm.", "answer": "Let me see.", "tool": 'call:get{city:<|"|>Rome<|"|>}'}
+
+
+def test_a_call_out_of_a_thought_leads_back_into_it(processor: Processor) -> None:
+    ids = ids_of(processor, "<|channel>thought\nHm.<|tool_call>call:get{}<tool_call|> So.<channel|>Yes")
+    assert parse(processor, ids) == {"thought": "Hm. So.", "answer": "Yes", "tool": "call:get{}"}
+
+
+def test_waiting_for_a_response_ends_the_reply(processor: Processor) -> None:
+    parser = ReplyParser(processor.tokenizer, (), [])
+    parser.feed(processor.tokenizer.id("<tool_call|>"))
+    assert not parser.stopped
+    assert parser.feed(processor.tokenizer.id("<|tool_response>")).text == ""
+    assert parser.stopped
 
 
 def test_a_character_cut_short_is_not_lost_silently(processor: Processor) -> None:

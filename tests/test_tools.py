@@ -1,0 +1,167 @@
+"""Declared tools: what the template is given, and which arguments are let through."""
+
+from typing import Any
+
+import pytest
+
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.prompt.declarations import simplified
+from gemma4_mlx.prompt.messages import quote_all
+from gemma4_mlx.prompt.processor import Processor
+from gemma4_mlx.prompt.template import ChatTemplate
+from gemma4_mlx.prompt.tools import Tool, read_tool, read_tools
+
+CITY = {"type": "string", "description": "The city"}
+WEATHER = {
+    "name": "get_weather",
+    "description": "Get the weather",
+    "parameters": {"type": "object", "properties": {"city": CITY, "days": {"type": "integer"}}, "required": ["city"]},
+}
+
+
+def tool(properties: dict[str, Any], **rest: Any) -> Tool:
+    return read_tool({"name": "f", "parameters": {"type": "object", "properties": properties, **rest}})
+
+
+def refusal(tool: Tool, arguments: dict[str, Any]) -> str:
+    with pytest.raises(GemmaError) as error:
+        tool.check(arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("shape", [WEATHER, {"type": "function", "function": WEATHER}])
+def test_both_shapes_of_a_declaration(shape: dict[str, Any]) -> None:
+    read = read_tool(shape)
+    assert (read.name, read.description, read.run) == ("get_weather", "Get the weather", None)
+    assert read.declaration() == {"type": "function", "function": WEATHER}
+
+
+def test_the_template_writes_a_declaration(shared: Any, processor: Processor) -> None:
+    template = ChatTemplate.from_folder(shared / "reference")
+    declared = quote_all([read_tool(WEATHER).declaration()], processor.tokenizer.quote)
+    rendered = template.render([{"role": "user", "content": "?"}], tools=declared)
+    written = rendered[rendered.index("<|tool>") : rendered.index("<tool|>")]
+    assert written == (
+        '<|tool>declaration:get_weather{description:<|"|>Get the weather<|"|>,parameters:{properties:{'
+        'city:{description:<|"|>The city<|"|>,type:<|"|>STRING<|"|>},days:{type:<|"|>INTEGER<|"|>}},'
+        'required:[<|"|>city<|"|>],type:<|"|>OBJECT<|"|>}}'
+    )
+
+
+def test_a_tool_without_parameters_is_written_whole(shared: Any) -> None:
+    template = ChatTemplate.from_folder(shared / "reference")
+    rendered = template.render([{"role": "user", "content": "?"}], tools=[read_tool({"name": "now"}).declaration()])
+    assert '<|tool>declaration:now{description:<|"|><|"|>,parameters:{type:<|"|>OBJECT<|"|>}}<tool|>' in rendered
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({}, "a tool must be"),
+        ({"name": "  "}, "a tool must be"),
+        ({"name": "a{b"}, "a tool must be"),
+        ({"function": "f"}, "a tool must be"),
+        (3, "a tool must be a declaration or a function, not int"),
+        ({"name": "f", "description": 3}, "tool f: description must be text"),
+        ({"name": "f", "parameters": [1]}, "tool f: description must be text and parameters a JSON schema"),
+        ({"name": "f", "parameters": {"type": "string"}}, "tool f: parameters must be of type object, not 'string'"),
+        ({"name": "f", "parameters": {"properties": {"x": {"type": "text"}}}}, "tool f: 'text' is not valid"),
+        ({"name": "f", "parameters": {"required": 3}}, "tool f: 3 is not of type 'array'"),
+        ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#/$defs/X"}}}}, "the schema has no #/$defs/X"),
+        ({"name": "f", "parameters": {"properties": {"x": {"$ref": "http://a.invalid/x"}}}}, "put what is there into"),
+    ],
+)
+def test_what_is_no_tool_is_refused(source: Any, message: str) -> None:
+    with pytest.raises(GemmaError) as error:
+        read_tool(source)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    assert list(read_tools([WEATHER, {"name": "now"}])) == ["get_weather", "now"]
+    with pytest.raises(GemmaError, match="two tools are called get_weather"):
+        read_tools([WEATHER, WEATHER])
+
+
+def test_right_arguments_pass() -> None:
+    read_tool(WEATHER).check({"city": "Rome", "days": 3})
+    read_tool(WEATHER).check({"city": "Rome"})
+
+
+def test_an_error_names_the_argument() -> None:
+    assert refusal(read_tool(WEATHER), {"city": 5}) == "get_weather: argument city: 5 is not of type 'string'"
+    assert refusal(read_tool(WEATHER), {"days": 3}) == "get_weather: 'city' is a required property"
+    closed = tool({"a": {}}, additionalProperties=False)
+    assert "('b' was unexpected)" in refusal(closed, {"a": 1, "b": 2})
+    deep = tool({"stops": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}}})
+    assert "argument stops[1].name: 3 is not of type" in refusal(deep, {"stops": [{"name": "a"}, {"name": 3}]})
+
+
+def test_an_error_stays_short() -> None:
+    assert len(refusal(read_tool(WEATHER), {"city": ["x" * 5000]})) < 300
+
+
+def test_endless_schemas_end() -> None:
+    endless = tool({"a": {"$ref": "#/$defs/A"}}, **{"$defs": {"A": {"$ref": "#/$defs/A"}}})
+    assert "nested too deep" in refusal(endless, {"a": 1})
+
+
+SIMPLIFIED = [
+    ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+    ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"type": "integer", "nullable": True}),
+    ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
+    ({"title": "X", "type": "object", "additionalProperties": False}, {"type": "object", "properties": {}}),
+    ({"type": "integer", "minimum": 1}, {"type": "integer", "description": '{"minimum":1}'}),
+    (
+        {"type": "integer", "enum": [1, 2], "description": "Days"},
+        {"type": "integer", "enum": [1, 2], "description": 'Days {"enum":[1,2]}'},
+    ),
+    (
+        {"type": ["string", "number"], "description": "Both"},
+        {"type": "string", "description": 'Both {"type":["string","number"]}'},
+    ),
+    (
+        {"oneOf": [{"type": "string"}, {"$ref": "#/$defs/N"}], "$defs": {"N": {"type": "number"}}},
+        {"description": '{"oneOf":[{"type":"string"},{"type":"number"}]}'},
+    ),
+    (
+        {"allOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}], "properties": {"b": True}},
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]},
+    ),
+    (
+        {
+            "$defs": {"Node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}},
+            "type": "array",
+            "items": {"$ref": "#/$defs/Node", "description": "A node"},
+        },
+        {
+            "type": "array",
+            "items": {
+                "description": "A node",
+                "type": "object",
+                "properties": {"next": {"type": "object", "properties": {}}},
+            },
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("schema", "expected"), SIMPLIFIED)
+def test_schemas_become_what_templates_can_write(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert simplified(schema) == expected
+
+
+def test_a_schema_that_grows_without_end_is_refused() -> None:
+    doubling = {
+        f"L{n}": {"properties": {"a": {"$ref": f"#/$defs/L{n + 1}"}, "b": {"$ref": f"#/$defs/L{n + 1}"}}}
+        for n in range(30)
+    }
+    with pytest.raises(GemmaError, match="make it smaller"):
+        tool({"x": {"$ref": "#/$defs/L0"}}, **{"$defs": {**doubling, "L30": {}}})
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"type": "array", "items": deep}
+    with pytest.raises(GemmaError, match="tool f"):
+        tool({"x": deep})
