@@ -6,18 +6,18 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.planning import add_memory_options, memory_options, show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
+from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
-    from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
     from gemma4_mlx.model.unified import Gemma4Unified
@@ -173,7 +173,7 @@ def speak(
     processor: "Processor",
     asked: Sequence[Mapping[str, Any]],
     session: "Session | None",
-) -> "Reply":
+) -> Reply:
     """Streams the reply to the terminal; Ctrl-C ends it where it is."""
     from gemma4_mlx import api
 
@@ -200,51 +200,6 @@ def speak(
         said.finish_reason = "interrupted"
     terminal.end()
     return said
-
-
-@dataclass
-class Reply:
-    """What was said so far."""
-
-    content: str = ""
-    reasoning: str = ""
-    finish_reason: str | None = None
-    first_token: float = 0.0
-    last: "Response | None" = None
-
-    def add(self, response: "Response") -> None:
-        """Takes in one piece."""
-        if self.last is None:
-            self.first_token = time.perf_counter()
-        if response.channel == "answer":
-            self.content += response.text
-        else:
-            self.reasoning += response.text
-        self.finish_reason, self.last = response.finish_reason, response
-
-    def as_dict(self) -> dict[str, Any]:
-        """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
-        figures = ("prompt_tokens", "reused_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
-        texts = {"content": self.content, "reasoning": self.reasoning, "finish_reason": self.finish_reason}
-        return texts | {name: getattr(self.last, name, None) for name in figures}
-
-    def report(self) -> dict[str, str]:
-        """The footer's lines, once there is a token."""
-        last = self.last
-        assert last is not None
-        reused = f" ({last.reused_tokens} of them kept)" if last.reused_tokens else ""
-        return {
-            "Prompt": f"{last.prompt_tokens} tokens{reused}, {last.prompt_tps:.3f} tokens-per-sec",
-            "Generation": f"{last.generation_tokens} tokens, {last.generation_tps:.3f} tokens-per-sec",
-            "Peak memory": f"{last.peak_memory / 1e9:.3f} GB",
-        } | self._drafts()
-
-    def _drafts(self) -> dict[str, str]:
-        last = self.last
-        if last is None or not last.drafted_tokens:
-            return {}
-        share = last.accepted_tokens / last.drafted_tokens
-        return {"Drafting": f"{last.tokens_per_pass:.2f} tokens a pass, {share:.0%} of the guesses accepted"}
 
 
 def check_usage(args: argparse.Namespace) -> None:

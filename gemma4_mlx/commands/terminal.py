@@ -1,5 +1,6 @@
 """What people see: the answer on stdout; thought, progress and figures on stderr."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -44,8 +45,16 @@ class Terminal:
         self.clear()
         if response.channel == "answer":
             self._write(sys.stdout, response.text)
+        elif response.channel == "tool":
+            self._show_call(response)
         elif self._show_thought:
             self._write(sys.stderr, f"{DIM}{response.text}{RESET}" if self._colour and response.text else response.text)
+
+    def _show_call(self, response: "Response") -> None:
+        """A tool call in one line of JSON, once it is whole."""
+        if response.call is not None:
+            call = {"name": response.call.name, "arguments": dict(response.call.arguments)}
+            self._write(sys.stdout, json.dumps(call, ensure_ascii=False) + "\n")
 
     def end(self) -> None:
         """Ends the line that the reply left open."""

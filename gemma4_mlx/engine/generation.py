@@ -19,6 +19,7 @@ from gemma4_mlx.engine.speculative import decode_with_drafts
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.calls import ToolCall
 from gemma4_mlx.prompt.prompt import Prompt
 from gemma4_mlx.prompt.reply import Channel, Piece, ReplyParser
 from gemma4_mlx.prompt.tokenizer import Tokenizer
@@ -32,7 +33,8 @@ class Response:
 
     Attributes:
         text: new text of `channel`; may be empty while a character is not whole.
-        channel: "answer" or "thought".
+        channel: "answer", "thought" or "tool".
+        call: a tool call that is whole now; its text came in the channel "tool".
         token: the id that brought it.
         prompt_tokens, generation_tokens: counts.
         reused_tokens: how many of the prompt's tokens a session held already.
@@ -54,6 +56,7 @@ class Response:
     generation_tps: float
     peak_memory: int
     kv_bits: int | None = None
+    call: ToolCall | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     tokens_per_pass: float = 1.0
@@ -155,6 +158,7 @@ class _Clock:
         return Response(
             text=piece.text,
             channel=piece.channel,
+            call=piece.call,
             token=token,
             prompt_tokens=self.prompt_tokens,
             reused_tokens=self.reused,

@@ -1,0 +1,57 @@
+"""What a streamed reply comes to: its texts, its tool calls, and the figures under it."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gemma4_mlx.engine.generation import Response
+
+
+@dataclass
+class Reply:
+    """What was said so far."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str | None = None
+    first_token: float = 0.0
+    last: "Response | None" = None
+
+    def add(self, response: "Response") -> None:
+        """Takes in one piece."""
+        if self.last is None:
+            self.first_token = time.perf_counter()
+        if response.channel == "answer":
+            self.content += response.text
+        elif response.channel == "thought":
+            self.reasoning += response.text
+        if response.call is not None:
+            self.tool_calls.append({"name": response.call.name, "arguments": dict(response.call.arguments)})
+        self.finish_reason, self.last = response.finish_reason, response
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
+        figures = ("prompt_tokens", "reused_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
+        texts = {"content": self.content, "reasoning": self.reasoning, "finish_reason": self.finish_reason}
+        calls = {"tool_calls": self.tool_calls} if self.tool_calls else {}
+        return texts | calls | {name: getattr(self.last, name, None) for name in figures}
+
+    def report(self) -> dict[str, str]:
+        """The footer's lines, once there is a token."""
+        last = self.last
+        assert last is not None
+        reused = f" ({last.reused_tokens} of them kept)" if last.reused_tokens else ""
+        return {
+            "Prompt": f"{last.prompt_tokens} tokens{reused}, {last.prompt_tps:.3f} tokens-per-sec",
+            "Generation": f"{last.generation_tokens} tokens, {last.generation_tps:.3f} tokens-per-sec",
+            "Peak memory": f"{last.peak_memory / 1e9:.3f} GB",
+        } | self._drafts()
+
+    def _drafts(self) -> dict[str, str]:
+        last = self.last
+        if last is None or not last.drafted_tokens:
+            return {}
+        share = last.accepted_tokens / last.drafted_tokens
+        return {"Drafting": f"{last.tokens_per_pass:.2f} tokens a pass, {share:.0%} of the guesses accepted"}
