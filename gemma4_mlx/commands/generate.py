@@ -50,9 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
     ask.add_argument("--video", action="append", default=[], help="path, URL or - (stdin); may be repeated")
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
     ask.add_argument("--prompt-cache-file", help="go on from what this file holds, and keep prompt and reply in it")
-    _add_model_options(parser)
-    _add_media_options(parser)
-    _add_reply_options(parser)
+    add_model_options(parser)
+    add_media_options(parser)
+    add_reply_options(parser)
     add_memory_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print one JSON object instead of streaming the answer")
@@ -61,7 +61,8 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what names the checkpoint."""
     group = parser.add_argument_group("the model")
     group.add_argument("--model", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
     group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
@@ -70,7 +71,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chat-template-config", type=_json_object, default={}, help="JSON object for the template")
 
 
-def _add_media_options(parser: argparse.ArgumentParser) -> None:
+def add_media_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what `media_options` reads."""
     group = parser.add_argument_group("reading media")
     group.add_argument(
         "--image-tokens", type=int, choices=(70, 140, 280, 560, 1120), help="detail of images; 1120 for text in them"
@@ -80,7 +82,8 @@ def _add_media_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-soundtrack", action="store_true", help="watch videos without their sound")
 
 
-def _add_reply_options(parser: argparse.ArgumentParser) -> None:
+def add_reply_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what `reply_options` reads."""
     group = parser.add_argument_group("the reply (defaults: the checkpoint's generation_config.json)")
     group.add_argument("--max-tokens", "-m", type=int, help="longest reply (default: 1024)")
     group.add_argument("--temp", "--temperature", type=float, dest="temperature", help="0 takes the likeliest token")
