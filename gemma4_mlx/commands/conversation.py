@@ -1,0 +1,112 @@
+"""The messages of a chat: their media are decoded once and remember their source, so that a file can name them.
+
+A media part is `{"type": kind, kind: what was decoded, "path": source}`. In a file only the path stands for it, as the
+API takes it too. A film's sound is a part of its own without a path: it comes back with the film.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gemma4_mlx.errors import GemmaError, one_line
+
+if TYPE_CHECKING:
+    from gemma4_mlx.prompt.messages import MediaPart
+    from gemma4_mlx.prompt.processor import MediaOptions
+    from gemma4_mlx.prompt.prompt import MediaKind
+
+Message = dict[str, Any]
+Part = dict[str, Any]
+
+
+def attach(kind: "MediaKind", source: str, options: "MediaOptions") -> list[Part]:
+    """Decodes a file or address: its part, and for a film with sound another one. Raises GemmaError."""
+    from gemma4_mlx.prompt.messages import MediaPart
+    from gemma4_mlx.prompt.processor import load_part, read_video
+
+    there = os.path.expanduser(source)
+    path = os.path.abspath(there) if os.path.exists(there) else source
+    if kind != "video":
+        return [{"type": kind, kind: load_part(MediaPart(kind, path), options), "path": path}]
+    film = read_video(path, options)
+    sound = [{"type": "audio", "audio": film.soundtrack}] if film.soundtrack else []
+    return [{"type": "video", "video": replace(film, soundtrack=[]), "path": path}, *sound]
+
+
+def user_turn(text: str, parts: Sequence[Part]) -> Message:
+    """A question: pictures and films before it, sounds after it (films' own first), as the model was trained."""
+    if not parts:
+        return {"role": "user", "content": text}
+    seen = [part for part in parts if part["type"] != "audio"]
+    soundtracks = [part for part in parts if part["type"] == "audio" and "path" not in part]
+    sounds = [part for part in parts if part["type"] == "audio" and "path" in part]
+    return {"role": "user", "content": [*seen, {"type": "text", "text": text}, *soundtracks, *sounds]}
+
+
+def save(messages: Sequence[Message], path: str) -> Path:
+    """Writes messages as JSON, whole or not at all; returns where. Raises GemmaError."""
+    target = Path(path).expanduser().resolve()
+    if not target.parent.is_dir():
+        raise GemmaError(f"{path}: not written, as there is no folder {target.parent}; make it first")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        text = json.dumps([_as_json(message) for message in messages], ensure_ascii=False, indent=2)
+        unfinished.write_text(f"{text}\n", encoding="utf-8")
+        os.replace(unfinished, target)
+    except OSError as error:
+        raise GemmaError(f"{path}: can't be written ({one_line(error)})") from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+    return target
+
+
+def load(path: str, options: "MediaOptions") -> list[Message]:
+    """Reads what `save` wrote, or messages in the API's shape, and decodes their media again. Raises GemmaError."""
+    from gemma4_mlx.prompt.messages import read_messages
+
+    try:
+        messages = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GemmaError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    except ValueError:
+        raise GemmaError(f"{path}: is not JSON; /save writes files that can be read here") from None
+    if not isinstance(messages, list):
+        raise GemmaError(f"{path}: is not a list of messages; /save writes files that can be read here")
+    try:
+        media = iter(read_messages(messages, str)[1])
+        return [_decoded(message, media, options) for message in messages]
+    except GemmaError as error:
+        raise GemmaError(f"{path}: {error}") from None
+
+
+def _as_json(message: Message) -> Message:
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    kept = [part for part in content if part["type"] == "text" or "path" in part]
+    named = [part if part["type"] == "text" else {"type": part["type"], "path": part["path"]} for part in kept]
+    return message | {"content": named}
+
+
+def _decoded(message: Message, media: Iterator["MediaPart"], options: "MediaOptions") -> Message:
+    """The message with the next media of the iterator in the place of what names them."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return {**message, "content": content or ""}
+    parts: list[Part] = []
+    soundtracks: list[Part] = []
+    for part in content:
+        if part["type"] == "text":
+            parts.append(part)
+            continue
+        named = next(media)
+        first, *sound = attach(named.kind, named.source, options)
+        parts.append(first)
+        soundtracks += sound
+    after = max((place for place, part in enumerate(parts, start=1) if part["type"] != "audio"), default=0)
+    return {**message, "content": [*parts[:after], *soundtracks, *parts[after:]]}

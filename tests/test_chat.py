@@ -1,0 +1,440 @@
+"""`python -m gemma4_mlx.chat`: scripts on standard input, and what a line asks for."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media.media_files import tone, video_bytes
+from PIL import Image, ImageDraw
+
+from gemma4_mlx import api
+from gemma4_mlx.commands import line_input
+from gemma4_mlx.commands.chat import main
+from gemma4_mlx.commands.line_input import read_message
+from gemma4_mlx.commands.slash import Call, Dropped, parse, paths
+
+ROOT = Path(__file__).resolve().parent.parent
+TAKEN_BACK = "the question was taken back: /retry sends it again, /clear makes room, a shorter question needs less"
+Talk = Callable[..., tuple[list[str], str]]
+
+
+@pytest.fixture(scope="module")
+def nano() -> tuple[Any, Any]:
+    return api.load("nano")
+
+
+@pytest.fixture
+def asked(nano: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each turn was asked with, and how many positions were read again; the model is loaded once."""
+    turns: list[dict[str, Any]] = []
+    stream = api.stream_generate
+
+    def spy(model: Any, processor: Any, messages: Any, **options: Any) -> Iterator[Any]:
+        turns.append({"messages": messages, **options})
+        for response in stream(model, processor, messages, **options):
+            turns[-1]["reused"], turns[-1]["length"] = response.reused_tokens, response.prompt_tokens
+            yield response
+
+    monkeypatch.setattr(api, "load", lambda *args, **options: nano)
+    monkeypatch.setattr(api, "stream_generate", spy)
+    return turns
+
+
+@pytest.fixture
+def talk(asked: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    """Says the lines; the lines of stdout and all of stderr."""
+
+    def run(*lines: str, options: tuple[str, ...] = ()) -> tuple[list[str], str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        assert main(["--model", "nano", "--temp", "0", *options]) == 0
+        out, err = capsys.readouterr()
+        return out.splitlines(), err
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A blue circle, in a file with a space in its name."""
+    image = Image.new("RGB", (400, 400), (236, 232, 222))
+    ImageDraw.Draw(image).ellipse((130, 130, 270, 270), fill=(30, 90, 220), outline=(90, 90, 90), width=3)
+    image.save(tmp_path / "my photo.png")
+    return tmp_path / "my photo.png"
+
+
+def roles(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["role"] for message in messages]
+
+
+def test_a_later_turn_knows_the_first_and_reads_only_what_is_new(talk: Talk, asked: list[dict[str, Any]]) -> None:
+    out, err = talk("The code of the lamp is 4719.", "What is the code of the lamp?", "/exit", "never said")
+    assert len(out) == 2
+    assert "4719" in out[1]
+    assert err == ""
+    assert roles(asked[1]["messages"]) == ["user", "assistant", "user"]
+    assert asked[1]["messages"][1]["content"] == out[0]
+    assert len(asked) == 2
+    assert asked[1]["reused"] >= 15
+
+
+def test_a_picture_is_asked_about_in_two_turns_and_read_once(
+    talk: Talk, asked: list[dict[str, Any]], photo: Path
+) -> None:
+    out, err = talk(f"/image {photo}", "What colour is the circle?", "Hello", "What shape is the object?")
+    assert (out[0], out[2]) == ("blue", "circle")
+    assert err == "attached to the next question: my photo.png\n"
+    assert [part["type"] for part in asked[2]["messages"][0]["content"]] == ["image", "text"]
+    assert [turn["reused"] > 60 for turn in asked] == [False, True, True]
+
+
+@pytest.mark.parametrize("line", ['"{}"', "'{}'", "{}", "{} "])
+def test_a_dropped_picture_is_attached(talk: Talk, photo: Path, line: str) -> None:
+    out, _ = talk(line.format(photo), "What colour is the circle?")
+    assert out == ["blue"]
+
+
+def test_wrong_media_are_one_line_and_the_chat_goes_on(talk: Talk, tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "note.wav").write_text("no sound")
+    out, err = talk(
+        f"/image {tmp_path}/none.png",
+        f'/image "{photo}" {tmp_path}/none.png',
+        f"/audio {tmp_path}/note.wav",
+        "/video",
+        f"{tmp_path}/none.png",
+        "Hello",
+    )
+    assert out == ["Hello! How can I help you?"]
+    lines = err.splitlines()
+    assert lines[0] == lines[1] == f"error: {tmp_path}/none.png: no such file or directory"
+    assert lines[2].startswith(f"error: {tmp_path}/note.wav: ")
+    assert lines[3] == "error: /video needs a path or an address"
+    assert lines[4].startswith(f"error: {tmp_path}/none.png: there is no such picture, sound or film")
+    assert len(lines) == 5
+
+
+def test_retry_asks_the_last_question_again(talk: Talk, asked: list[dict[str, Any]]) -> None:
+    out, err = talk("/retry", "Hello", "Who are you?", "/retry", "Thanks")
+    assert err == "error: nothing was asked yet\n"
+    assert out[1] == out[2]
+    assert asked[2]["messages"] == asked[1]["messages"]
+    assert asked[2]["reused"] > asked[1]["reused"]
+    assert roles(asked[3]["messages"]) == ["user", "assistant", "user", "assistant", "user"]
+
+
+def test_a_conversation_is_saved_and_goes_on_elsewhere(
+    talk: Talk, asked: list[dict[str, Any]], photo: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "talk.json"
+    first, _ = talk("/system Be brief.", f"/image {photo}", "What colour is the circle?", f"/save {file}")
+    assert json.loads(file.read_text()) == [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "image", "path": str(photo)},
+                {"type": "text", "text": "What colour is the circle?"},
+            ],
+        },
+        {"role": "assistant", "content": first[0]},
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my photo.png", "talk.json"]
+    _, err = talk("Hello", f"/load {file}", "What shape is the object?")
+    assert err == "3 messages of talk.json; they take the place of what was said here\n"
+    assert roles(asked[-1]["messages"]) == ["system", "user", "assistant", "user"]
+    pixels = [turn["messages"][1]["content"][0]["image"].pixels for turn in (asked[0], asked[-1])]
+    assert (pixels[0] == pixels[1]).all()
+
+
+def test_a_film_and_its_sound_come_back(talk: Talk, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(video_bytes(sound=tone(3.0)))
+    talk(f"/video {tmp_path}/film.mp4", "What happens?", f"/save {tmp_path}/talk.json")
+    talk(f"/load {tmp_path}/talk.json", "/retry")
+    kinds = [[part["type"] for part in turn["messages"][0]["content"]] for turn in asked]
+    assert kinds == [["video", "text", "audio"]] * 2
+    assert asked[0]["length"] == asked[1]["length"]
+
+
+# (contents of the file, what is said of it)
+FILES = [
+    ("{", "is not JSON; /save writes files that can be read here"),
+    ("{}", "is not a list of messages; /save writes files that can be read here"),
+    ("[]", "messages must be a list with at least one {'role': ..., 'content': ...}"),
+    (
+        '[{"role": "who"}]',
+        "message 1: role must be one of system, developer, user, assistant, model, tool",
+    ),
+    ('[{"role": "user", "content": [{"type": "image", "path": "/none.png"}]}]', "/none.png: no such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("content", "line"), FILES)
+def test_a_wrong_file_leaves_the_conversation(
+    talk: Talk, asked: list[dict[str, Any]], tmp_path: Path, content: str, line: str
+) -> None:
+    (tmp_path / "talk.json").write_text(content)
+    _, err = talk("Hello", f"/load {tmp_path}/talk.json", "Who are you?")
+    assert err == f"error: {tmp_path}/talk.json: {line}\n"
+    assert roles(asked[1]["messages"]) == ["user", "assistant", "user"]
+
+
+def test_nothing_is_written_where_it_cannot_be(talk: Talk, tmp_path: Path) -> None:
+    _, err = talk("/save x.json", "Hello", f"/save {tmp_path}/none/x.json", f"/save {tmp_path}", "/save")
+    lines = err.splitlines()
+    assert lines[0] == "error: there is nothing to save yet"
+    assert "not written, as there is no folder" in lines[1]
+    assert lines[2].startswith(f"error: {tmp_path}: can't be written (")
+    assert lines[3] == "error: /save needs one file name; put quotes around one with spaces"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thoughts_are_shown_apart_and_are_not_history(talk: Talk, asked: list[dict[str, Any]]) -> None:
+    out, err = talk("/think on", "What is 27 + 58?", "/think off", "Hello", "/think maybe")
+    assert out[0] == "85"
+    assert "7+8=15" in err
+    assert [turn["enable_thinking"] for turn in asked] == [True, False]
+    assert asked[1]["messages"][1] == {"role": "assistant", "content": "85"}
+    assert err.endswith("error: /think on or /think off; it is off now\n")
+
+
+def test_instructions_and_clear(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    _, err = talk("/system Be kind.", "Hello", f"/image {photo}", "/clear", "Who are you?", "/system", "Thanks")
+    assert asked[0]["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert [message["content"] for message in asked[1]["messages"]] == ["Be kind.", "Who are you?"]
+    assert roles(asked[2]["messages"]) == ["user", "assistant", "user"]
+    assert "everything said and attached is forgotten (the instructions of /system stay)\n" in err
+
+
+def test_unknown_commands_and_text_with_a_slash(talk: Talk, asked: list[dict[str, Any]]) -> None:
+    _, err = talk("/nonsense", "", " /etc", "/help")
+    lines = err.splitlines()
+    assert lines[0] == "error: there is no /nonsense; /help lists what there is, a space before it makes it a question"
+    assert [turn["messages"][0]["content"] for turn in asked] == ["/etc"]
+    names = ["/image", "/audio", "/video", "/think", "/system", "/retry", "/tokens", "/save", "/load", "/clear"]
+    assert [line.split()[0] for line in lines[1:13]] == [*names, "/help", "/exit"]
+
+
+def test_bytes_that_are_no_text_are_refused(talk: Talk) -> None:
+    out, err = talk("Hello \udcff", "/system \udcfe", "Hello")
+    assert out == ["Hello! How can I help you?"]
+    assert err == "error: the line is not UTF-8 text\n" * 2
+
+
+def test_tokens(talk: Talk) -> None:
+    _, err = talk("/tokens", "Hello", "/tokens", options=("--max-kv-size", "2000"))
+    first, second = err.splitlines()
+    assert first == "0 tokens used, 2000 of 2000 left; the caches hold 0 tokens in 0 bytes"
+    used, left = int(second.split()[0]), int(second.split()[3])
+    assert used + left == 2000
+    assert 10 < used < 60
+    assert second.endswith("kB")
+
+
+def interrupted(after: int) -> Callable[..., Iterator[Any]]:
+    stream = api.stream_generate
+
+    def run(*args: Any, **options: Any) -> Iterator[Any]:
+        for count, response in enumerate(stream(*args, **options)):
+            if count == after:
+                raise KeyboardInterrupt
+            yield response
+
+    return run
+
+
+def test_ctrl_c_keeps_what_was_said_and_the_chat_goes_on(
+    talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "stream_generate", interrupted(after=2))
+    out, err = talk("Hello", "What can you do?")
+    assert [len(line) > 0 for line in out] == [True, True]
+    assert "Hello! How can I help you?".startswith(out[0])
+    assert err == "stopped; what was said so far is kept\n" * 2
+    assert asked[1]["messages"][1] == {"role": "assistant", "content": out[0]}
+
+
+def test_ctrl_c_before_an_answer_takes_the_question_back(
+    talk: Talk, asked: list[dict[str, Any]], photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = iter([interrupted(after=0), api.stream_generate])
+
+    def stream(*args: Any, **options: Any) -> Iterator[Any]:
+        return next(turns)(*args, **options)
+
+    monkeypatch.setattr(api, "stream_generate", stream)
+    out, err = talk(f"/image {photo}", "What colour is the circle?", "/retry")
+    assert out == ["blue"]
+    assert err.endswith("stopped before an answer: the question was taken back, /retry sends it again\n")
+    assert roles(asked[1]["messages"]) == ["user"]
+
+
+def test_an_error_in_a_turn_takes_it_back(
+    talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = api.stream_generate
+
+    def fail(model: Any, processor: Any, messages: Any, **options: Any) -> Iterator[Any]:
+        if messages[-1]["content"] == "fail":
+            raise RuntimeError("out of\nmemory")
+        return stream(model, processor, messages, **options)
+
+    monkeypatch.setattr(api, "stream_generate", fail)
+    out, err = talk("Hello", "fail", "Who are you?")
+    assert err == f"error: out of memory; {TAKEN_BACK}\n"
+    assert len(out) == 2
+    assert [message["content"] for message in asked[1]["messages"]] == ["Hello", out[0], "Who are you?"]
+
+
+def test_the_end_of_the_context_is_told_before_it_comes(talk: Talk) -> None:
+    options = ("--max-kv-size", "60", "-m", "30")
+    out, err = talk("Hello", "Thanks", "x" * 400, "/clear", "Hello", options=options)
+    lines = err.splitlines()
+    assert lines[0].startswith("near the end of the context: ")
+    assert lines[0].endswith("tokens are left for the answer; /clear begins anew, a shorter question leaves more")
+    assert lines[1].startswith("error: the prompt has ")
+    assert lines[1].endswith(TAKEN_BACK)
+    assert lines[2] == "everything said and attached is forgotten"
+    assert out[0] == out[-1] == "Hello! How can I help you?"
+
+
+def test_an_answer_that_is_cut_off_says_so(talk: Talk) -> None:
+    out, err = talk("What can you do?", options=("-m", "3"))
+    assert len(out) == 1
+    assert err == "cut off: --max-tokens or the context allows no more; /tokens tells what is left\n"
+
+
+def test_caches_take_8_bits_where_plain_ones_would_not_fit(
+    talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gemma4_mlx.engine.plan import Need, Plan
+
+    plain = Need.plan
+
+    def plan(self: Need, context: int, kv_bits: int | None) -> Plan:
+        made = plain(self, context, kv_bits)
+        return made if kv_bits else Plan(**{**{name: getattr(made, name) for name in Plan.__slots__}, "limit": 1})
+
+    monkeypatch.setattr(Need, "plan", plan)
+    _, err = talk("Hello", "Thanks")
+    assert (
+        err == "plain caches would not fit: they are kept in 8 bits (--kv-bits none insists, --plan tells the sizes)\n"
+    )
+    assert [turn["session"].kv_bits for turn in asked] == [8, 8]
+    assert asked[1]["reused"] > 5
+
+
+def test_a_backslash_goes_on_in_the_next_line(talk: Talk, asked: list[dict[str, Any]]) -> None:
+    talk("one\\", "two\\\\", "three\\")
+    assert [turn["messages"][-1]["content"] for turn in asked] == ["one\ntwo\\\\", "three"]
+
+
+def test_ctrl_c_at_the_prompt_of_a_pipe_ends_with_130(
+    asked: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(line_input, "_plain", interrupt)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert main(["--model", "nano"]) == 130
+
+
+def test_without_a_model_nano_answers_and_says_so(
+    asked: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, notice in ((None, True), ("nano", False)):
+        monkeypatch.delenv("GEMMA4_MODEL", raising=False)
+        if name:
+            monkeypatch.setenv("GEMMA4_MODEL", name)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("/exit\n"))
+        assert main([]) == 0
+        assert capsys.readouterr().err.startswith("nano, the built-in demonstration model, answers") is notice
+
+
+def test_plan_and_wrong_options(asked: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nano", "--plan", "--max-kv-size", "5000"]) == 0
+    assert "caches, 5000 tokens, plain" in capsys.readouterr().out
+    assert main(["--model", "nano", "-m", "0"]) == 2
+    assert capsys.readouterr().err == "error: max_tokens must be from 1 up, not 0\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom gemma4_mlx.commands.chat import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('mlx', 'mlx_lm', 'prompt_toolkit', 'transformers', 'av') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_pipe_needs_no_terminal() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "gemma4_mlx.chat", "--model", "nano", "--temp", "0"],
+        cwd=ROOT, input="Hello\n/exit\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (run.stdout, run.stderr) == ("Hello! How can I help you?\n", "")
+
+
+# {} is a folder with "a b.png", "c.WAV", "f.mov" and "notes"
+LINES = [
+    ("Hello", "Hello"),
+    ("  /exit ", "/exit"),
+    ("", ""),
+    ("/exit", Call("/exit", "")),
+    ("/Think  ON ", Call("/think", "ON")),
+    ("/system Be brief.\nAnd kind.", Call("/system", "Be brief.\nAnd kind.")),
+    ("/", Call("/", "")),
+    ("/image {}/a b.png", Call("/image", "{}/a b.png")),
+    ("{}/a b.png", Dropped((("image", "{}/a b.png"),))),
+    ("{}/a\\ b.png ", Dropped((("image", "{}/a b.png"),))),
+    ("'{}/a b.png' {}/c.WAV", Dropped((("image", "{}/a b.png"), ("audio", "{}/c.WAV")))),
+    ("file://{}/a%20b.png", Dropped((("image", "{}/a b.png"),))),
+    ('"{}/f.mov"', Dropped((("video", "{}/f.mov"),))),
+    ("{}/none.png", Call("{}/none.png", "")),
+    ("see {}/c.WAV", "see {}/c.WAV"),
+    ("'{}/notes'", "'{}/notes'"),
+    ("don't", "don't"),
+]
+
+
+@pytest.mark.parametrize(("line", "meaning"), LINES)
+def test_what_a_line_asks_for(line: str, meaning: Any, tmp_path: Path) -> None:
+    for name in ("a b.png", "c.WAV", "f.mov", "notes"):
+        (tmp_path / name).touch()
+
+    def there(text: str) -> str:
+        return text.replace("{}", str(tmp_path))
+
+    if isinstance(meaning, Call):
+        meaning = Call(there(meaning.name), there(meaning.argument))
+    elif isinstance(meaning, Dropped):
+        meaning = Dropped(tuple((kind, there(path)) for kind, path in meaning.files))
+    else:
+        meaning = there(meaning)
+    assert parse(there(line)) == meaning
+
+
+@given(st.lists(st.text("ab '\"\\$", min_size=1), min_size=1, max_size=3))
+def test_escaped_paths_come_back(names: list[str]) -> None:
+    wanted = [f"/none/{name}" for name in names]
+    typed = " ".join("".join(f"\\{c}" if c in " '\"\\$" else c for c in path) for path in wanted)
+    assert paths(typed) == wanted
+
+
+def test_read_message_takes_one_line_or_more() -> None:
+    lines = iter(["a\\", "b", "c"])
+    prompts = []
+
+    def read(prompt: str) -> str:
+        prompts.append(prompt)
+        return next(lines)
+
+    assert [read_message(read), read_message(read)] == ["a\nb", "c"]
+    assert prompts == ["> ", ". ", "> "]
