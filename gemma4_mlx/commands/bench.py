@@ -1,0 +1,180 @@
+"""`python -m gemma4_mlx.bench`: how fast a checkpoint is on this machine, in llama-bench's manner."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
+from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.errors import UsageError
+
+if TYPE_CHECKING:
+    from gemma4_mlx.measure.chips import Limits
+    from gemma4_mlx.measure.report import Report
+    from gemma4_mlx.measure.run import Subject
+    from gemma4_mlx.measure.speed import Job, Setup
+
+LONG_RUN = 30
+"""Seconds from which on an estimate is printed first."""
+
+ROOFLINE_CONTEXTS = (1024, 32768, 131072)
+NANO_NOTICE = (
+    "nano, the built-in demonstration model, is measured: its speed says nothing of Gemma 4's. "
+    "For Gemma 4 itself: --model mlx-community/gemma-4-12B-it-4bit"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return run(bench, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="gemma4_mlx.bench", description="Measure Gemma 4 12B Unified on this machine."
+    )
+    parser.add_argument("--model", "-m", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    parser.add_argument("--offline", action="store_true", help="use only what is downloaded already")
+    what = parser.add_argument_group("what to measure")
+    what.add_argument("-p", type=_numbers, default=(512,), metavar="N,...", help="prompt tokens (512; 0: none)")
+    what.add_argument("-n", type=_numbers, default=(128,), metavar="N,...", help="reply tokens (128; 0: none)")
+    what.add_argument(
+        "-d", type=_numbers, metavar="N,...", help="tokens in the caches before (0); rows of noise, not computed"
+    )
+    what.add_argument("-r", type=int, default=5, metavar="N", help="repetitions, after one to warm up (5)")
+    what.add_argument("--no-first-token", action="store_true", help="leave out the time to the first token by media")
+    what.add_argument("--kv-bits", type=int, choices=(4, 8), help="quantize the caches of full layers")
+    what.add_argument("--prefill-step-size", type=int, default=512, help="tokens of prompt read at once (512)")
+    what.add_argument(
+        "--roofline", action="store_true", help="bounds for Apple's chips and for this machine; only these with -r 0"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", choices=("md", "csv", "json"), default="md", help="format on stdout (md)")
+    output.add_argument("--plot", type=Path, metavar="FILE", help="also draw a picture: speed, memory, first token")
+    add_debug(output)
+    return parser
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Checks, loads, measures, prints. Ctrl-C prints the rows that are done."""
+    check_usage(args)
+    if args.plot:
+        from gemma4_mlx.measure.plot import require_matplotlib
+
+        require_matplotlib()
+    name = args.model or os.environ.get("GEMMA4_MODEL")
+    if args.roofline and args.o == "md":
+        print(roofline_tables(args, name), flush=True)
+    if args.r == 0:
+        return 0
+    if not name:
+        print(NANO_NOTICE, file=sys.stderr)
+    return measure(args, name or "nano")
+
+
+def check_usage(args: argparse.Namespace) -> None:
+    """Raises UsageError for what can be told before anything is loaded."""
+    if args.r < 0 or args.prefill_step_size < 1:
+        raise UsageError("-r must be from 0 up and --prefill-step-size from 1 up")
+    if args.r == 0 and not (args.roofline and args.o == "md" and not args.plot):
+        raise UsageError("-r 0 measures nothing: it goes with --roofline, which prints Markdown only")
+
+
+def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
+    """Bounds of the checkpoint's configuration, or of the published one where none is named."""
+    from gemma4_mlx.checkpoint.hub import resolve
+    from gemma4_mlx.config import ModelConfig
+    from gemma4_mlx.measure.roofline import tables
+    from gemma4_mlx.measure.shapes import published_config
+
+    if name is None:
+        config = published_config()
+    else:
+        config = ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
+    return f"{name or 'Gemma 4 12B'} on Apple's chips. {tables(config, args.d or ROOFLINE_CONTEXTS)}\n"
+
+
+def measure(args: argparse.Namespace, name: str) -> int:
+    """Loads the checkpoint, makes the rows and prints them."""
+    from gemma4_mlx.checkpoint.hub import resolve
+    from gemma4_mlx.measure.chips import machine_limits
+    from gemma4_mlx.measure.machine import this_machine
+    from gemma4_mlx.measure.report import Report
+    from gemma4_mlx.measure.run import load_subject
+    from gemma4_mlx.measure.speed import Setup
+
+    terminal = Terminal(show_thought=False)
+    machine, setup, jobs = this_machine(), Setup(args.kv_bits, args.prefill_step_size), job_list(args)
+    terminal.status("loading the model")
+    subject = load_subject(resolve(name, revision=args.revision, offline=args.offline), name, setup, jobs)
+    limits = machine_limits(machine.chip, subject.dtype) if args.roofline else None
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    report = Report(machine, subject.checkpoint, started, limits=None if limits is None else limits.source)
+    code = add_rows(args, subject, report, jobs, setup, terminal, limits)
+    print(report.text(args.o), flush=True)
+    if args.plot:
+        from gemma4_mlx.measure.plot import draw
+
+        draw(report, subject.model.config.text, subject.dtype, args.plot)
+    return code
+
+
+def job_list(args: argparse.Namespace) -> "list[Job]":
+    """Every length at every depth, the depths in order."""
+    from gemma4_mlx.measure.speed import Job
+
+    jobs = []
+    for depth in args.d or (0,):
+        jobs += [Job("pp", tokens, depth) for tokens in args.p if tokens]
+        jobs += [Job("tg", tokens, depth) for tokens in args.n if tokens]
+    return jobs
+
+
+def add_rows(
+    args: argparse.Namespace,
+    subject: "Subject",
+    report: "Report",
+    jobs: "list[Job]",
+    setup: "Setup",
+    terminal: Terminal,
+    limits: "Limits | None",
+) -> int:
+    """Measures; returns the exit code."""
+    from gemma4_mlx.measure.run import all_cases, estimate, first_token_rows, speed_rows
+
+    asked = [] if args.no_first_token else all_cases(subject)
+    try:
+        terminal.status("estimating how long this takes")
+        seconds = estimate(subject, jobs, asked, setup, args.r)
+        terminal.clear()
+        if seconds > LONG_RUN:
+            print(f"this takes about {_duration(seconds)}; Ctrl-C prints what is done by then", file=sys.stderr)
+        for row in speed_rows(subject, jobs, setup, args.r, limits, terminal.status):
+            report.rows.append(row)
+        for row in first_token_rows(subject, asked, setup, args.r, terminal.status):
+            report.rows.append(row)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    finally:
+        terminal.clear()
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or min(values) < 0:
+        raise argparse.ArgumentTypeError(f"whole numbers separated by commas are expected, not {text!r}")
+    return values

@@ -1,0 +1,95 @@
+"""`python -m gemma4_mlx.doctor`: does this machine compute what it should? A report to paste into an issue."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, run
+from gemma4_mlx.commands.terminal import Terminal
+
+if TYPE_CHECKING:
+    from gemma4_mlx.measure.checks import Check
+
+SHOWN_CONTEXT = 8192
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return run(examine, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="gemma4_mlx.doctor",
+        description="Compare every way of reading a prompt, on the GPU if there is one, with one pass on the CPU; "
+        "ask the built-in model; print a report. Exit code 1 if anything differs.",
+    )
+    add_debug(parser)
+    return parser
+
+
+def examine(args: argparse.Namespace) -> int:
+    """Prints the machine first, then each check as it is done, in Markdown."""
+    del args
+    terminal = Terminal(show_thought=False)
+    print(*machine_lines(), "", sep="\n", flush=True)
+    print("| check | on | found | expected | |\n| --- | --- | --- | --- | --- |", flush=True)
+    done: list[bool] = []
+    for check in checks(terminal):
+        terminal.clear()
+        verdict = "agrees" if check.agrees else "**differs**"
+        print(f"| {check.name} | {check.device} | {check.found} | {check.allowed} | {verdict} |", flush=True)
+        terminal.status(f"{len(done) + 1} checks done")
+        done.append(check.agrees)
+    terminal.clear()
+    wrong = done.count(False)
+    print(f"\n{len(done)} checks: {f'**{wrong} differ**' if wrong else 'all agree'}")
+    return EXIT_FAILED if wrong else 0
+
+
+def machine_lines() -> Iterator[str]:
+    """The machine, the versions, and what of the 12B fits."""
+    from gemma4_mlx.measure.machine import this_machine, wired_limit_megabytes
+
+    machine = this_machine()
+    yield "# gemma4_mlx doctor"
+    yield f"- machine: {machine.chip}, {machine.memory / 1e9:.1f} GB, {machine.system}, on the {machine.device}"
+    yield f"- software: gemma4_mlx {machine.package}, MLX {machine.mlx}, Python {machine.python}"
+    if machine.working_set and machine.largest_buffer:
+        yield f"- GPU: recommended working set {machine.working_set / 1e9:.2f} GB, largest array " + (
+            f"{machine.largest_buffer / 1e9:.2f} GB, iogpu.wired_limit_mb {wired_limit_megabytes() or 'unknown'}"
+        )
+    yield from fitting_lines()
+    if machine.device == "cpu":
+        yield "- no GPU: paths are compared with each other on the CPU only"
+
+
+def fitting_lines() -> Iterator[str]:
+    """How long a context of the 12B fits, as planned and not tried."""
+    from gemma4_mlx.engine.memory import working_set
+    from gemma4_mlx.engine.plan import Need
+    from gemma4_mlx.measure.costs import plain_weight_bytes
+    from gemma4_mlx.measure.shapes import published_config
+
+    config, limit = published_config(), working_set()
+    for bits in (4, 8):
+        weights = int(plain_weight_bytes(config, bits))
+        need = Need(config=config, weights=weights, itemsize=2, chunk=512, kv_group_size=64, limit=limit)
+        contexts = [f"{need.longest(kv_bits):,} with {kv_bits or 16}-bit caches" for kv_bits in (None, 8, 4)]
+        total = need.plan(SHOWN_CONTEXT, None).total
+        yield (
+            f"- planned for the 12B with {bits} bits: {total / 1e9:.1f} GB at {SHOWN_CONTEXT:,} tokens of "
+            f"{limit / 1e9:.1f} GB that may be used; longest context {', '.join(contexts)}"
+        )
+
+
+def checks(terminal: Terminal) -> "Iterator[Check]":
+    """Everything that is compared and asked."""
+    from gemma4_mlx.measure.checks import compare, questions_answered, trials
+
+    for trial in trials():
+        terminal.status(f"comparing: {trial.name}")
+        yield from compare(trial)
+    terminal.status("asking the built-in model")
+    yield from questions_answered()

@@ -1,0 +1,100 @@
+"""How fast prompts are read and replies written at a depth, through the engine that answers people."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import mlx.core as mx
+import numpy as np
+
+from gemma4_mlx.engine.decode import decode, step
+from gemma4_mlx.engine.prefill import prefill
+from gemma4_mlx.measure.fill import FilledCaches, filled_caches
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.prompt import Prompt
+
+Kind = Literal["pp", "tg"]
+ROOM = 2
+"""Positions beyond a job's own: the tokens before and after those that are timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One line of the benchmark: `pp` reads so many tokens of prompt behind `depth` others, `tg` writes so many."""
+
+    kind: Kind
+    tokens: int
+    depth: int
+
+    @property
+    def name(self) -> str:
+        """As llama-bench writes it."""
+        return f"{self.kind}{self.tokens}" + (f" @ d{self.depth}" if self.depth else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How the caches are kept and the prompt is read: see GenerationOptions."""
+
+    kv_bits: int | None = None
+    chunk: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Seconds of each repetition, and the highest memory in bytes while they ran."""
+
+    seconds: Sequence[float]
+    peak_memory: int
+
+
+def run_job(
+    model: Gemma4Unified,
+    job: Job,
+    setup: Setup,
+    repeats: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Samples:
+    """Runs a job once to warm up and then `repeats` times, from the same depth every time."""
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    timed = _timed_prompt if job.kind == "pp" else _timed_reply
+    filled = filled_caches(model, job.depth, job.tokens + ROOM, setup.kv_bits)
+    seconds = []
+    for done in range(repeats + 1):
+        if progress is not None:
+            progress(done, repeats)
+        if job.depth == 0:
+            filled = filled_caches(model, 0, job.tokens + ROOM, setup.kv_bits)
+        filled.rewind()
+        seconds.append(timed(model, filled, job.tokens, setup))
+    return Samples(seconds[1:], mx.get_peak_memory())
+
+
+def _timed_prompt(model: Gemma4Unified, filled: FilledCaches, tokens: int, setup: Setup) -> float:
+    """Seconds from token ids to the logits of the last one."""
+    prompt = Prompt([*[0] * filled.depth, *_random_ids(model, tokens)])
+    started = time.perf_counter()
+    mx.eval(prefill(model, prompt, filled.caches, setup.chunk))
+    return time.perf_counter() - started
+
+
+def _timed_reply(model: Gemma4Unified, filled: FilledCaches, tokens: int, setup: Setup) -> float:
+    """Seconds of so many greedy steps, from the moment when the token before them is there."""
+    del setup
+    logits = step(model, filled.caches, mx.array(_random_ids(model, 1)))
+    reply = decode(model, filled.caches, logits, _likeliest, tokens + 1)
+    next(reply)
+    started = time.perf_counter()
+    for _ in reply:
+        pass
+    return time.perf_counter() - started
+
+
+def _likeliest(logits: mx.array) -> mx.array:
+    return mx.argmax(logits, axis=-1)
+
+
+def _random_ids(model: Gemma4Unified, count: int) -> list[int]:
+    return np.random.default_rng(0).integers(0, model.config.text.vocab_size, count).tolist()

@@ -1,0 +1,55 @@
+"""Caches filled with noise stand where computed ones would, and come back there."""
+
+import mlx.core as mx
+import pytest
+
+from gemma4_mlx.api import load
+from gemma4_mlx.engine.decode import step
+from gemma4_mlx.engine.prefill import prefill
+from gemma4_mlx.measure.fill import bytes_per_token, cache_bytes, filled_caches
+from gemma4_mlx.measure.shapes import published_config
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.prompt import Prompt
+
+
+@pytest.fixture(scope="module")
+def nano() -> Gemma4Unified:
+    return load("nano")[0]
+
+
+@pytest.mark.parametrize(
+    ("kv_bits", "expected"), [(None, 8 * 640 * 2), (8, 8 * 640 * 17 // 16), (4, 8 * 640 * 9 // 16)]
+)
+def test_bytes_a_token_of_the_published_model(kv_bits: int | None, expected: int) -> None:
+    assert bytes_per_token(published_config().text, kv_bits) == expected
+
+
+def test_all_caches_of_the_published_model_at_its_whole_context() -> None:
+    windows = 40 * (1023 + 16 + 48) * 2 * 8 * 256 * 2
+    assert cache_bytes(published_config().text, 262_144) == 262_144 * 10_240 + windows
+    assert cache_bytes(published_config().text, 0) == 0
+
+
+@pytest.mark.parametrize("kv_bits", [None, 8])
+@pytest.mark.parametrize("depth", [30, 600])
+def test_filled_caches_are_as_large_as_computed_ones(nano: Gemma4Unified, depth: int, kv_bits: int | None) -> None:
+    filled = filled_caches(nano, depth, 8, kv_bits).caches
+    read = nano.make_caches(depth + 8, kv_bits)
+    mx.eval(prefill(nano, Prompt([300] * depth), read, 512))
+    assert [cache.offset for cache in filled] == [depth] * 6
+    assert [[array.shape for array in cache.arrays()] for cache in filled] == [
+        [array.shape for array in cache.arrays()] for cache in read
+    ]
+    assert sum(array.nbytes for cache in read for array in cache.arrays()) == cache_bytes(
+        nano.config.text, depth + 8, kv_bits
+    )
+
+
+def test_rewound_caches_give_the_same_again(nano: Gemma4Unified) -> None:
+    filled = filled_caches(nano, 400, 100)
+    first = step(nano, filled.caches, mx.array([300]))
+    mx.eval(first)
+    mx.eval(prefill(nano, Prompt([300] * 490), filled.caches, 32))
+    filled.rewind()
+    assert [cache.offset for cache in filled.caches] == [400] * 6
+    assert mx.array_equal(step(nano, filled.caches, mx.array([300])), first)

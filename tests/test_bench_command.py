@@ -1,0 +1,103 @@
+"""The benchmark's command: its rows, its formats, its refusals."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gemma4_mlx.commands import bench
+from gemma4_mlx.commands.bench import main
+
+QUICK = ["-m", "nano", "-p", "8", "-n", "3", "-r", "2", "--no-first-token"]
+
+
+def test_rows_are_named_as_in_llama_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "-d", "0,300", "-o", "json"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert [row["test"] for row in report["rows"]] == ["pp8", "tg3", "pp8 @ d300", "tg3 @ d300"]
+    assert all(len(row["values"]) == 2 and min(row["values"]) > 0 for row in report["rows"])
+    assert report["checkpoint"]["kv_bytes_per_token"] == 160  # one full layer: (16 + 48 + 16) numbers of 2 bytes
+    assert len(report["checkpoint"]["fingerprint"]) == 64
+    assert err == ""
+
+
+def test_quantized_caches_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--kv-bits", "8", "--roofline"]) == 0
+    out = capsys.readouterr().out
+    assert "nano on Apple's chips. **A model, not a measurement" in out
+    assert "measured / bound" in out
+    assert "- caches: 8 bits, 204 bytes a token" in out  # three parts of 64 numbers with a scale and a bias each
+
+
+def test_bounds_alone_need_no_checkpoint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEMMA4_MODEL", raising=False)
+    assert main(["--roofline", "-r", "0", "-d", "1024"]) == 0
+    assert capsys.readouterr().out.startswith("Gemma 4 12B on Apple's chips. ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["-r", "0"], "-r 0 measures nothing"),
+        (["-r", "0", "--roofline", "-o", "json"], "-r 0 measures nothing"),
+        (["-r", "-1"], "-r must be"),
+        (["--prefill-step-size", "0"], "--prefill-step-size from 1"),
+        ([*QUICK, "-d", "131072"], "pp8 @ d131072: more than the model's context of 131072 tokens"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert what in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "a", "1,,2", "-5"])
+def test_lists_of_numbers(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([f"-d={value}"])
+    assert exit.value.code == 2
+    assert "whole numbers separated by commas" in capsys.readouterr().err
+
+
+def test_an_interrupt_keeps_what_is_done(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemma4_mlx.measure import run
+
+    real = run.run_job
+
+    def interrupted(model, job, *rest):  # type: ignore[no-untyped-def]
+        if job.kind == "tg":
+            raise KeyboardInterrupt
+        return real(model, job, *rest)
+
+    monkeypatch.setattr(run, "run_job", interrupted)
+    assert main([*QUICK, "-o", "json"]) == 130
+    assert [row["test"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["pp8"]
+
+
+def test_a_long_run_says_how_long_first(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "LONG_RUN", 0)
+    assert main(QUICK) == 0
+    assert capsys.readouterr().err.startswith("this takes about ")
+
+
+def test_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert main([*QUICK, "--plot", str(tmp_path / "out.png")]) == 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*QUICK, "--plot", str(tmp_path / "out.nonsense")]) == 1
+    assert "the picture can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["bench", "doctor"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = (
+        "import sys\n"
+        f"from gemma4_mlx.commands.{command} import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('mlx', 'numpy', 'matplotlib', 'mlx_lm', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
