@@ -9,14 +9,14 @@ print(generate(model, processor, "What is in this picture?", images=["photo.png"
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gemma4_mlx.api import generate, load, stream_generate
+    from gemma4_mlx.api import generate, load, plan, stream_generate
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.errors import GemmaError
     from gemma4_mlx.prompt.processor import MediaOptions
 
 __version__ = "0.1.0"
 
-__all__ = ["GemmaError", "GenerationOptions", "MediaOptions", "generate", "load", "stream_generate"]
+__all__ = ["GemmaError", "GenerationOptions", "MediaOptions", "generate", "load", "plan", "stream_generate"]
 
 _HOMES = {
     "GemmaError": "gemma4_mlx.errors",
@@ -24,6 +24,7 @@ _HOMES = {
     "MediaOptions": "gemma4_mlx.prompt.processor",
     "generate": "gemma4_mlx.api",
     "load": "gemma4_mlx.api",
+    "plan": "gemma4_mlx.api",
     "stream_generate": "gemma4_mlx.api",
 }
 

@@ -8,7 +8,9 @@ from typing import Any
 from gemma4_mlx.checkpoint.hub import resolve
 from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.engine.generation import Response, stream
+from gemma4_mlx.engine.memory import working_set
 from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.engine.plan import Plan, need
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import UsageError
 from gemma4_mlx.model.drafter import Drafter
@@ -37,6 +39,31 @@ def load(
         processor = pool.submit(Processor.from_folder, folder)
         model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
         return model if lazy else model.prepare(), processor.result()
+
+
+def plan(
+    path_or_repo: str | Path,
+    *,
+    context: int | None = None,
+    memory_limit: str | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+    **options: Any,
+) -> Plan:
+    """What a checkpoint needs in memory at `context` positions of prompt and reply (None: all that it has).
+
+    Weights stay on disk. `memory_limit` ("16GB") plans for a Mac with so much memory instead of this device; of
+    `options` the fields kv_bits, kv_group_size and prefill_step_size of GenerationOptions count. Whether it fits is for
+    the caller to see: `fits`. Raises UsageError for what is out of range, GemmaError for an unusable checkpoint.
+    """
+    written = GenerationOptions(**options)
+    limit = working_set(memory_limit)
+    model = open_model(resolve(str(path_or_repo), revision=revision, offline=offline))
+    longest = model.config.text.max_position_embeddings
+    if context is not None and not 1 <= context <= longest:
+        raise UsageError(f"context must be from 1 to {longest}, which is what this model has, not {context}")
+    wanted = need(model, None, chunk=written.prefill_step_size, kv_group_size=written.kv_group_size, limit=limit)
+    return wanted.choose(context or longest, written.kv_bits)
 
 
 def load_drafter(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> Drafter:

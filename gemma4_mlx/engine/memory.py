@@ -16,7 +16,10 @@ CPU_SHARE = 0.9
 
 UNITS = {"GB": 2**30, "GIB": 2**30, "MB": 2**20, "MIB": 2**20}
 BUFFER_CACHE = 512 * 2**20
-"""Freed buffers kept for reuse, at most."""
+"""Freed buffers kept for reuse, at most. On Metal they count to the memory in all, and go first where that is short."""
+
+RUN_AHEAD = 128 * 2**20
+"""Beside weights and caches so much may always be in use: a small model need not wait for single operations."""
 
 
 def working_set(memory_limit: str | None = None) -> int:
@@ -39,8 +42,14 @@ def parse_size(text: str) -> int:
 
 
 def keep_to(plan: Plan) -> None:
-    """Sets the allocator's limits for this process: freed buffers, memory in all, and on Metal what stays resident."""
-    mx.set_cache_limit(min(BUFFER_CACHE, max(0, plan.limit - plan.total)))
-    mx.set_memory_limit(plan.limit)
+    """Sets the allocator's limits for this process: freed buffers, memory in all, and on Metal what stays resident.
+
+    Evaluation prepares operations before the ones ahead of them are done, and would have the arrays of several layers
+    alive. At the plan's total it waits instead; what else the process holds, another model say, comes on top.
+    """
+    room = max(plan.transient, RUN_AHEAD)
+    others = max(0, mx.get_active_memory() - plan.weights)
+    mx.set_cache_limit(min(BUFFER_CACHE, room))
+    mx.set_memory_limit(min(plan.limit, plan.total - plan.transient + room + others))
     if mx.metal.is_available():
-        mx.set_wired_limit(min(plan.total, plan.limit))
+        mx.set_wired_limit(min(plan.total, working_set()))

@@ -128,12 +128,16 @@ def need(
     snapshots: int = 0,
     drafter: Drafter | None = None,
 ) -> Need:
-    """The need of a model whose weights may still be on disk: only their shapes are looked at."""
+    """The need of a model whose weights may still be on disk: only their shapes are looked at.
+
+    A picture or a sound that is longer than a chunk is read as a whole.
+    """
+    runs = prompt.whole_runs() if prompt is not None else []
     return Need(
         config=model.config,
         weights=module_bytes(model) + (module_bytes(drafter) if drafter else 0),
         itemsize=model.language_model.model.dtype.size,
-        chunk=chunk,
+        chunk=max([chunk, *(stop - start for start, stop in runs)]),
         kv_group_size=kv_group_size,
         limit=limit,
         spans=prompt.spans if prompt is not None else (),

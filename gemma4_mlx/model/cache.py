@@ -150,6 +150,8 @@ class SlidingCache:
         first = max(0, rows.shape[2] - self.kept)
         self.rows.write(0, rows[:, :, first:])
         self.end = rows.shape[2] - first
+        # Unless the buffer is written before the rows are read, all layers' rows stay alive to the end of a chunk.
+        (rows,) = mx.depends([rows], self.rows.arrays())
         return _halves(rows[:, :, visible:])
 
 
