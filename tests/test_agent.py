@@ -1,0 +1,108 @@
+"""The agent loop: calls are run, refused or corrected, and the conversation says what happened."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from gemma4_mlx.agent import ToolResult, run_agent
+from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.prompt.calls import ToolCall
+from gemma4_mlx.prompt.reply import Piece
+from gemma4_mlx.prompt.tools import read_tools
+
+
+def add(first: int, second: int) -> int:
+    """Adds two numbers.
+
+    Args:
+        first: one of them.
+        second: the other.
+    """
+    return first + second
+
+
+def broken() -> str:
+    """Never works."""
+    raise OSError("the disk is away")
+
+
+TOOLS = read_tools([add, broken])
+
+
+def scripted(*turns: list[Piece]) -> tuple[Callable[[Sequence[Any]], Iterator[Piece]], list[list[dict[str, Any]]]]:
+    """A model that says one turn after the other, and the conversations that it was given."""
+    heard: list[list[dict[str, Any]]] = []
+    waiting = iter(turns)
+
+    def reply(messages: Sequence[Any]) -> Iterator[Piece]:
+        heard.append([dict(message) for message in messages])
+        yield from next(waiting)
+
+    return reply, heard
+
+
+def call(name: str, **arguments: Any) -> list[Piece]:
+    return [Piece("thought", "I need a tool."), Piece("tool", "", ToolCall(name, arguments))]
+
+
+def results(events: Sequence[Any]) -> list[ToolResult]:
+    return [event for event in events if isinstance(event, ToolResult)]
+
+
+def test_a_call_is_run_and_its_result_is_read() -> None:
+    reply, heard = scripted(call("add", first=2, second=3), [Piece("answer", "It is 5.")])
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "2 + 3?"}]
+
+    events = list(run_agent(reply, messages, TOOLS))
+
+    assert [(result.text, result.failed) for result in results(events)] == [("5", False)]
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
+    assert messages[1]["reasoning"] == "I need a tool."
+    assert messages[1]["tool_calls"][0]["function"] == {"name": "add", "arguments": {"first": 2, "second": 3}}
+    assert messages[2]["content"] == "5"
+    assert heard[1][-1]["role"] == "tool"
+    assert messages[3]["content"] == "It is 5."
+
+
+@pytest.mark.parametrize(
+    ("turn", "said"),
+    [
+        (call("add", first="two", second=3), "error: add: argument first"),
+        (call("divide", first=1), "error: there is no tool divide; there are: add, broken"),
+        (call("broken"), "error: OSError: the disk is away"),
+    ],
+)
+def test_what_goes_wrong_is_told_to_the_model(turn: list[Piece], said: str) -> None:
+    reply, heard = scripted(turn, [Piece("answer", "Sorry.")])
+    (result,) = results(list(run_agent(reply, [{"role": "user", "content": "?"}], TOOLS)))
+    assert result.failed
+    assert result.text.startswith(said)
+    assert heard[1][-1]["content"] == result.text
+
+
+def test_a_call_that_is_not_allowed_does_not_run() -> None:
+    reply, _ = scripted(call("add", first=1, second=1), [Piece("answer", "Then not.")])
+    asked: list[ToolCall] = []
+
+    def refuse(wanted: ToolCall) -> bool:
+        asked.append(wanted)
+        return False
+
+    (result,) = results(list(run_agent(reply, [{"role": "user", "content": "?"}], TOOLS, confirm=refuse)))
+    assert asked == [ToolCall("add", {"first": 1, "second": 1})]
+    assert result.text == "error: the user did not allow this call"
+
+
+def test_it_does_not_call_tools_for_ever() -> None:
+    reply, _ = scripted(*[call("add", first=1, second=1)] * 3)
+    with pytest.raises(GemmaError, match="still calls tools after 2 rounds"):
+        list(run_agent(reply, [{"role": "user", "content": "?"}], TOOLS, max_steps=2))
+
+
+def test_a_tool_that_cannot_be_run_is_refused_before_anything_is_asked() -> None:
+    declared = read_tools([{"name": "search", "parameters": {"type": "object", "properties": {}}}])
+    reply, heard = scripted()
+    with pytest.raises(UsageError, match="nothing to run for the tool search"):
+        list(run_agent(reply, [], declared))
+    assert heard == []
