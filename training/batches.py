@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class Encoded:
     ids: np.ndarray
     prompt: int
     positions: np.ndarray
+    crowd: np.ndarray
     pictures: list[Picture]
     clips: list[Clip]
 
@@ -41,6 +43,15 @@ class Encoder:
     def sentence_ends(self) -> list[int]:
         return [self.id("."), self.id("\n")]
 
+    @cached_property
+    def digits(self) -> list[int]:
+        return [self.id(digit) for digit in "0123456789"]
+
+    @cached_property
+    def ordinary(self) -> int:
+        """The first id after the special tokens."""
+        return self.id("<|video|>") + 1
+
     def ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -49,25 +60,40 @@ class Encoder:
         thinking = sample.thought is not None
         text = chat.expand(chat.render(sample.messages, sample.tools, thinking), iter(map(_count, sample.media)))
         prompt = self.ids(text)
-        thought = f"<|channel>thought\n{sample.thought}\n<channel|>" if thinking else ""
+        opened = "" if text.endswith("<|channel>thought\n") else "<|channel>thought\n"
+        thought = f"{opened}{sample.thought}\n<channel|>" if thinking else ""
         ids = np.array(prompt + self.ids(thought + sample.answer + sample.end))
-        positions = np.arange(len(ids))
-        if rng and sample.jumps and rng.random() < 0.6:
-            positions = self._jump(rng, ids, len(prompt), positions)
+        positions, crowd = np.arange(len(ids)), np.zeros(len(ids), np.float32)
+        if rng and sample.jumps and rng.random() < 0.5:
+            positions, crowd = self._jump(rng, ids, len(prompt))
         pictures = [
             p
             for m in sample.media
             for p in ([m] if isinstance(m, Picture) else m.pictures if isinstance(m, Video) else [])
         ]
-        return Encoded(ids, len(prompt), positions, pictures, [m for m in sample.media if isinstance(m, Clip)])
+        return Encoded(ids, len(prompt), positions, crowd, pictures, [m for m in sample.media if isinstance(m, Clip)])
 
-    def _jump(self, rng: random.Random, ids: np.ndarray, prompt: int, positions: np.ndarray) -> np.ndarray:
-        """Positions that leap forward at one to three ends of sentences, as if pages of text lay between."""
-        cuts = np.flatnonzero(np.isin(ids[:prompt], self.sentence_ends)) + 1
+    def _jump(self, rng: random.Random, ids: np.ndarray, prompt: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions that leap forward at one to three ends of sentences, as if pages of text lay between.
+
+        The pages are there for the full layers too: the second array is the logarithm of how often a filler token
+        counts as a key, so that the fact competes with as many keys as in a text of that length.
+        """
+        ends = np.flatnonzero(np.isin(ids[:prompt], self.sentence_ends)) + 1
+        turn = np.flatnonzero(ids[:prompt] == self.id("<turn|>"))[-1]
+        question = ends[ends <= turn][-1]
+        cuts = ends[ends <= question]
         leaps = np.zeros(len(ids), np.int64)
         for cut in rng.sample(cuts.tolist(), min(len(cuts), rng.randint(1, 3))):
-            leaps[min(cut, prompt - 1)] = int(10 ** rng.uniform(1.5, 4.6))
-        return positions + leaps.cumsum()
+            leaps[cut] = int(10 ** rng.uniform(1.5, 4.8))
+        filler = np.zeros(len(ids), bool)
+        for start, end in pairwise(cuts):
+            filler[start:end] = not np.isin(ids[start:end], self.digits).any()
+        filler &= ids >= self.ordinary
+        crowd = np.zeros(len(ids), np.float32)
+        if filler.any():
+            crowd[filler] = np.log1p(leaps.sum() / filler.sum())
+        return np.arange(len(ids)) + leaps.cumsum(), crowd
 
 
 def _count(medium: Picture | Clip | Video) -> int | list[tuple[float, int]]:
@@ -90,11 +116,13 @@ def collate(samples: list[Encoded], encoder: Encoder, rng: random.Random | None 
     """Pad to the longest. Without `rng` there are no auxiliary targets."""
     length = max(len(s.ids) for s in samples)
     ids = np.zeros((len(samples), length), np.int64)
-    positions, blocks, segments = ids.copy(), ids.copy(), ids.copy()
+    positions, segments = ids.copy(), ids.copy()
+    crowd = np.zeros(ids.shape, np.float32)
     targets: list[tuple[int, int, float]] = []
     for row, sample in enumerate(samples):
         n = len(sample.ids)
         ids[row, :n], positions[row, :n], segments[row, :n] = sample.ids, sample.positions, 1
+        crowd[row, :n] = sample.crowd
         weight = (n - sample.prompt) ** -0.5  # long answers count more, but not in proportion
         targets += [(row * length + i - 1, sample.ids[i], weight) for i in range(sample.prompt, n)]
     vision = np.isin(ids, encoder.vision)
@@ -110,6 +138,7 @@ def collate(samples: list[Encoded], encoder: Encoder, rng: random.Random | None 
         positions=torch.from_numpy(positions),
         blocks=torch.from_numpy(blocks),
         segments=torch.from_numpy(segments),
+        crowd=torch.from_numpy(crowd),
         patches=_joined([p.patches for p in pictures], 6912).float() / 255,
         patch_xy=_joined([p.xy for p in pictures], 2).long(),
         patch_at=torch.from_numpy(patch_at),

@@ -22,6 +22,7 @@ class Batch:
         positions: [B, L] absolute positions (they may jump).
         blocks: [B, L] 0 outside vision blocks, else a number that the tokens of one block share.
         segments: [B, L] 0 for padding, 1 for tokens.
+        crowd: [B, L] logarithm of how many keys a token stands for in the full layers.
         patches, patch_xy, patch_at: [P, 6912] in 0..1, [P, 2], [P] index into the flattened B*L tokens.
         frames, frame_at: [A, 640], [A] index likewise.
         target_at, targets, target_weight: [T] index of the token that predicts, the token to predict, its loss weight.
@@ -32,6 +33,7 @@ class Batch:
     positions: Tensor
     blocks: Tensor
     segments: Tensor
+    crowd: Tensor
     patches: Tensor
     patch_xy: Tensor
     patch_at: Tensor
@@ -106,8 +108,7 @@ class Attention(nn.Module):
         v = rms_norm(v, None, self.eps)
         group = self.heads // self.kv_heads
         k, v = (t.repeat_interleave(group, 2).transpose(1, 2) for t in (k, v))
-        scores = (q.transpose(1, 2) @ k.transpose(2, 3)).float().masked_fill(~mask, -1e9)
-        out = scores.softmax(-1).to(v.dtype) @ v
+        out = torch.softmax(q.transpose(1, 2) @ k.transpose(2, 3) + mask, -1).to(v.dtype) @ v
         return self.o_proj(out.transpose(1, 2).reshape(b, n, -1))
 
 
@@ -221,16 +222,17 @@ class Unified(nn.Module):
         return flat.view(x.shape)
 
     def masks(self, batch: Batch) -> dict[str, Tensor]:
-        """[B, 1, L, L] booleans: full layers causal; sliding layers (causal or same vision block) and in the window."""
+        """[B, 1, L, L] biases: full layers causal; sliding layers (causal or same vision block) and in the window."""
         n = batch.ids.shape[1]
         causal = torch.ones(n, n, dtype=torch.bool).tril()[None]
         real = (batch.segments > 0)[:, None, :] | torch.eye(n, dtype=torch.bool)[None]
         block = batch.blocks
         same = (block[:, :, None] == block[:, None, :]) & (block > 0)[:, :, None]
         near = batch.positions[:, :, None] - batch.positions[:, None, :] < self.arch.window
+        crowd = batch.crowd[:, None, :]
         return {
-            FULL: (causal & real)[:, None],
-            "sliding_attention": ((causal | same) & near & real)[:, None],
+            FULL: torch.where(causal & real, crowd, -1e9)[:, None],
+            "sliding_attention": torch.where((causal | same) & near & real, 0.0, -1e9)[:, None],
         }
 
     def hidden_states(self, batch: Batch, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,7 @@ def as_batch(case: dict[str, Tensor], config: dict) -> Batch:
         positions=torch.arange(len(ids))[None],
         blocks=(starts.cumsum(0) * vision)[None],
         segments=torch.ones(1, len(ids), dtype=torch.long),
+        crowd=torch.zeros(1, len(ids)),
         patches=pixels[kept],
         patch_xy=xy[kept],
         patch_at=vision.nonzero()[:, 0],

@@ -1,4 +1,4 @@
-"""Printed numbers, words and dense pages of text."""
+"""Printed numbers."""
 
 import random
 from functools import cache
@@ -11,14 +11,8 @@ from training.data.sample import CHARACTERS, Picture, Sample, picture, user
 from training.data.shapes import SIZES, shade
 
 FONTS = Path("/usr/share/fonts/truetype")
-FACES = [
-    "dejavu/DejaVuSans",
-    "dejavu/DejaVuSans-Bold",
-    "dejavu/DejaVuSansMono",
-    "dejavu/DejaVuSerif",
-    "dejavu/DejaVuSansMono-Bold",
-]
-FACES += ["liberation/LiberationSans-Regular", "liberation/LiberationSans-Bold", "liberation/LiberationSerif-Regular"]
+FACES = ["dejavu/DejaVuSans", "dejavu/DejaVuSans-Bold"]
+FACES += ["liberation/LiberationSans-Regular", "liberation/LiberationSans-Bold"]
 _DARK, _LIGHT = ["black", "blue", "red", "green", "purple"], ["white", "yellow", "pink"]
 
 
@@ -29,8 +23,8 @@ def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
 
 def _paper(rng: random.Random, size: tuple[int, int]) -> tuple[Image.Image, tuple]:
     """A background and an ink that stands out from it."""
-    if rng.random() < 0.75:
-        ink = rng.choice(["black"] * 5 + _DARK)
+    if rng.random() < 0.85:
+        ink = rng.choice(["black"] * 9 + _DARK)
         image = Image.new(
             "RGB", size, tuple(rng.randint(225, 255) for _ in range(3)) if rng.random() < 0.6 else (255, 255, 255)
         )
@@ -40,30 +34,29 @@ def _paper(rng: random.Random, size: tuple[int, int]) -> tuple[Image.Image, tupl
     return image, shade(rng, ink)
 
 
-def printed(rng: random.Random, lines: list[str], smallest: float, largest: float) -> Picture:
-    """Lines of text somewhere in a picture; a character's height is between two fractions of the picture's height."""
+def printed(rng: random.Random, text: str) -> Picture:
+    """A number in large figures about the middle of a picture, mostly black or dark on light paper.
+
+    A figure is about 0.3 to 0.4 of the picture's height, a little less where four of them must fit: some 100 to 150
+    pixels, where a patch has 48.
+    """
     size = rng.choice(SIZES)
     image, ink = _paper(rng, size)
     canvas = ImageDraw.Draw(image)
     file = str(FONTS / f"{rng.choice(FACES)}.ttf")
-    points = int(rng.uniform(smallest, largest) * size[1])
-    while points > 8:
-        font = _font(file, points)
-        step = points * 1.25
-        width, height = max(font.getlength(line) for line in lines), step * len(lines)
-        if width < size[0] * 0.94 and height < size[1] * 0.97:
-            break
-        points = int(points * 0.9)
-    left = rng.uniform(0.03 * size[0], max(0.04 * size[0], size[0] * 0.97 - width))
-    top = rng.uniform(0, max(1.0, size[1] - height))
+    points = int(rng.uniform(0.42, 0.54) * min(size))
+    while (width := (font := _font(file, points)).getlength(text)) > size[0] * 0.94:
+        points = int(points * 0.95)
+    left = (size[0] - width) / 2 + rng.uniform(-0.03, 0.03) * size[0]
+    left = min(max(left, 0.02 * size[0]), 0.98 * size[0] - width)
+    middle = size[1] * rng.uniform(0.45, 0.55)
+    canvas.text((left, middle), text, font=font, fill=ink, anchor="lm")
     marks = []
-    for number, line in enumerate(lines):
-        y = top + number * step
-        canvas.text((left, y), line, font=font, fill=ink)
-        for i, character in enumerate(line):
-            if character.lower() in CHARACTERS:
-                x = left + font.getlength(line[:i]) + font.getlength(character) / 2
-                marks.append((x / size[0], (y + points * 0.6) / size[1], 1 + CHARACTERS.index(character.lower())))
+    for i, character in enumerate(text):
+        x = left + font.getlength(text[:i]) + font.getlength(character) / 2
+        marks += [
+            (x / size[0], (middle + y * points) / size[1], 1 + CHARACTERS.index(character)) for y in (-0.2, 0, 0.2)
+        ]
     return picture(image, marks)
 
 
@@ -77,27 +70,4 @@ def number(rng: random.Random, held_out: bool) -> Sample:
     value = digits(rng)
     task, answer = ("number", value) if held_out or rng.random() < 0.85 else ("see", f"The number {value}.")
     text = ask(rng, task, held_out)
-    return Sample(
-        task="number", messages=[user(text, ["image"])], answer=answer, media=[printed(rng, [value], 0.28, 0.45)]
-    )
-
-
-def word(rng: random.Random) -> str:
-    """A few digits, or a word-like run of letters."""
-    if rng.random() < 0.7:
-        return "".join(rng.choice("0123456789") for _ in range(rng.randint(1, 5)))
-    length = rng.randint(2, 6)
-    return "".join(
-        rng.choice("bcdfghjklmnprstvwxyz" if i % 2 else "aeiou") if rng.random() < 0.8 else rng.choice(CHARACTERS[10:])
-        for i in range(length)
-    )
-
-
-def page(rng: random.Random, held_out: bool) -> Sample:
-    """A page of up to five short lines to be read in full: the densest teacher of reading."""
-    lines = [" ".join(word(rng) for _ in range(rng.randint(1, 2))) for _ in range(rng.randint(1, 5))]
-    lines = [line[:9].strip() for line in lines]
-    text = ask(rng, "read", held_out)
-    return Sample(
-        task="read", messages=[user(text, ["image"])], answer="\n".join(lines), media=[printed(rng, lines, 0.11, 0.16)]
-    )
+    return Sample(task="number", messages=[user(text, ["image"])], answer=answer, media=[printed(rng, value)])

@@ -19,7 +19,7 @@ def _seen(rng: random.Random) -> tuple[Picture, str, str]:
     """(picture, what kind of question fits it, the answer)."""
     if rng.random() < 0.2:
         value = digits(rng)
-        return printed(rng, [value], 0.28, 0.45), "number", value
+        return printed(rng, value), "number", value
     thing = one_thing(rng)
     kind = rng.choice(["colour", "shape"])
     return to_picture(rng, [thing]), kind, thing.colour if kind == "colour" else thing.shape
@@ -32,7 +32,13 @@ def two_images(rng: random.Random, held_out: bool) -> Sample:
     which = expand(rng, _ORDER["second" if index else "first"]) if not held_out else ["first", "second"][index]
     noun = rng.choice(["image", "picture", "one"])
     if kind == "number":
-        form = "(What|Which) number is in the {w} {n}?"
+        form = rng.choice(
+            [
+                "(What|Which) number (is|do you see|is printed) in the {w} {n}?",
+                "(Read|Give|Tell me) the number in the {w} {n}.",
+                "(Could|Would) you (please |)(read|give|tell me) the number in the {w} {n}?",
+            ]
+        )
     else:
         form = "(What|Which) {k} (is the object in|is in|do you see in|does the object have in) the {w} {n}?"
         form = rng.choice(
@@ -40,6 +46,10 @@ def two_images(rng: random.Random, held_out: bool) -> Sample:
                 form,
                 "(What is|Tell me|Name) the {k} (in|of the object in) the {w} {n}(?|.)",
                 "(In the|The) {w} {n}: (what|which) {k}?",
+                "(Look at|Take|Consider) the {w} {n}(.|:) (What|Which) {k} (is it|do you see|does it show)?",
+                "{k} of the {w} {n}?",
+                "(Could|Would) you (please |)(tell me|name|say|give me) the {k} (in|of) the {w} {n}?",
+                "I want to know the {k} (in|of) the {w} {n}.",
             ]
         )
     if held_out:

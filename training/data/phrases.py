@@ -3,6 +3,8 @@
 import random
 import re
 
+from training.data.frames import CLAUSES, FRAMES, ORDER_FRAMES, ORDERS
+
 _ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 TRAIN: dict[str, list[str]] = {
@@ -51,14 +53,6 @@ TRAIN: dict[str, list[str]] = {
         "(Which|What) (digits|number|figures) (are|is) (in the picture|shown|printed|written)?",
         "(Read|Read out|Transcribe) the (digits|number|figures).",
         "(What does the picture say|What number does the image show|What number does the sign show)?",
-    ],
-    "read": [
-        "(Read|Transcribe|Copy|Write down|Write out) (all the|the|all) (lines|text|words)"
-        "(| in the picture| in the image| on the page).",
-        "What (does the|does this) (page|text|picture|image|sign) say?",
-        "(What is|What's) (written|printed) (here|in the picture|in the image|on the page)?",
-        "(Which|What) (text|words) (do you see|is shown|are shown|can you read)?",
-        "(Read|Transcribe) (the page|this|the picture|this page).",
     ],
     "see": [
         "(What is|What's) in (this|the) (picture|image|photo)?",
@@ -128,6 +122,14 @@ TRAIN: dict[str, list[str]] = {
         "What does the (video|clip) show?",
     ],
     "copy": [
+        "(Would|Will|Can) you (please |)(repeat|say|write|copy|echo|type) (this|the following|that|it)"
+        "(| for me| once more| again| back): {x}",
+        "(Text|Words|Input|Message|Sentence|Line) to (repeat|copy|echo|write): {x}",
+        "(Your|The) (answer|reply|output) (is|should be|must be|shall be): {x}",
+        "(Read|Take) this and (say|write|give) it (again|once more|back)(| to me): {x}",
+        "(I say|I write|My words are): {x}\n(What did I say?|What did I write?|Say it back.|Write it again.)",
+        "(Return|Give back|Reproduce|Quote|Mirror) (this|the text|these words|the words|the line)(| as it is): {x}",
+        '(Repeat|Say|Write|Copy|Type|Echo) "{x}"(.|)',
         "(Repeat|Say|Write|Copy|Echo|Type) (after me|this|the following|exactly): {x}",
         "(Repeat|Say|Write|Copy|Echo) (the words|the text|these words)(:| exactly:) {x}",
         "(Please repeat|Please say|Please copy|Can you repeat|Now say): {x}",
@@ -175,7 +177,6 @@ HELD: dict[str, list[str]] = {
         "Which number does this picture show?",
         "Please read the printed number.",
     ],
-    "read": ["Can you read this text for me?", "Please read what is written.", "What do the words say?"],
     "see": ["Can you describe this picture?", "What does this image show?", "Please tell me what is in the image."],
     "yes": ["Can you see a {v} {x} here?", "Is this {x} {v}?", "Would you say the {x} is {v}?"],
     "hear": [
@@ -224,16 +225,50 @@ def expand(rng: random.Random, grammar: str) -> str:
     return " ".join(grammar.split(" ")).replace("  ", " ").replace(" ?", "?") if "=" not in grammar else grammar
 
 
+def _plain(form: str) -> str:
+    return form.strip(" .?!").lower()
+
+
+_KEPT = {task: {_plain(form) for form in forms} for task, forms in HELD.items()}
+
+
+def _training_form(rng: random.Random, task: str) -> str:
+    """A question with its slots still open; never one of the held-out sentences."""
+    while True:
+        kind = rng.random()
+        if kind < 0.3 and task in CLAUSES:
+            form = rng.choice(FRAMES).replace("{clause}", rng.choice(CLAUSES[task]))
+        elif kind < 0.55 and task in ORDERS:
+            form = rng.choice(ORDER_FRAMES).replace("{order}", rng.choice(ORDERS[task]))
+        else:
+            form = rng.choice(TRAIN[task])
+        text = expand(rng, form)
+        if _plain(text) not in _KEPT[task]:
+            return text
+
+
+def framed(rng: random.Random, clause: str | None, order: str | None) -> str:
+    """A clause or an order inside a polite frame."""
+    if order is None or (clause is not None and rng.random() < 0.5):
+        return expand(rng, rng.choice(FRAMES).replace("{clause}", clause or ""))
+    return expand(rng, rng.choice(ORDER_FRAMES).replace("{order}", order))
+
+
 def ask(rng: random.Random, task: str, held_out: bool, **slots: object) -> str:
     """A question for `task`, from the held-out sentences or from the training grammar with casual variations."""
     if held_out:
         return rng.choice(HELD[task]).format(**slots)
-    text = expand(rng, rng.choice(TRAIN[task])).format(**slots)
-    if task != "copy":
-        if rng.random() < 0.12:
-            text = rng.choice(_OPENERS) + text
-        if rng.random() < 0.12:
-            text += rng.choice(_CLOSERS)
-        if rng.random() < 0.08:
-            text = text.lower().rstrip(".?")
+    text = _training_form(rng, task).format(**slots)
+    if task == "copy":
+        return text
+    text = varied(rng, text)
+    return text.lower().rstrip(".?") if rng.random() < 0.08 else text
+
+
+def varied(rng: random.Random, text: str) -> str:
+    """Some questions get an opener or a closer."""
+    if rng.random() < 0.12:
+        text = rng.choice(_OPENERS) + text
+    if rng.random() < 0.12:
+        text += rng.choice(_CLOSERS)
     return text

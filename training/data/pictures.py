@@ -1,8 +1,9 @@
 """Questions about one picture of shapes: colour, shape, place, count, yes or no, description."""
 
+import json
 import random
 
-from training.data.phrases import ask
+from training.data.phrases import ask, expand
 from training.data.sample import Sample, user
 from training.data.shapes import COLOURS, NUMBERS, Thing, an, one_thing, several, to_picture
 
@@ -87,3 +88,25 @@ def see(rng: random.Random, held_out: bool) -> Sample:
     else:
         things = several(rng, rng.randint(2, 5), same=1) if kind < 0.9 else different_pair(rng)
     return _asked(rng, "see", ask(rng, "see", held_out), things, described(things))
+
+
+_IN_JSON = [
+    "(Answer|Reply|Respond|Describe it|Describe the picture|Give the answer) (in|as|with|using) JSON(.|: {keys}.)",
+    "(Answer|Reply|Respond) in JSON with the (keys|fields) {keys}.",
+    "(What is|Tell me|Give me|Name) the {keys}(| of the object)(?|.) (Answer|Reply) (in|as) JSON.",
+    "JSON with {keys}(, please|).",
+    "(Return|Give|Write) (a JSON object|JSON) with {keys}.",
+]
+_HELD_IN_JSON = ["Can you give me {keys} as JSON?", "Please put {keys} into a JSON object."]
+
+
+def in_json(rng: random.Random, held_out: bool) -> Sample:
+    """The facts about one thing as a JSON object; without named keys it has colour and shape."""
+    thing = one_thing(rng, clear=True)
+    facts = {rng.choice(["color", "colour"]): thing.colour, "shape": thing.shape, "place": thing.place}
+    kept = list(facts)[:2] if rng.random() < 0.6 else rng.sample(list(facts), rng.randint(1, 3))
+    form = rng.choice(_HELD_IN_JSON) if held_out else expand(rng, rng.choice(_IN_JSON))
+    if "{keys}" not in form:
+        facts, kept = {"color": thing.colour, "shape": thing.shape}, ["color", "shape"]
+    named = kept[0] if len(kept) == 1 else f"{', '.join(kept[:-1])} and {kept[-1]}"
+    return _asked(rng, "json", form.format(keys=named), [thing], json.dumps({key: facts[key] for key in kept}))

@@ -185,26 +185,35 @@ def one_thing(rng: random.Random, shape: str | None = None, colour: str | None =
 
 
 def several(rng: random.Random, count: int, same: float = 0.7) -> list[Thing]:
-    """`count` things that don't touch, all alike with probability `same`."""
+    """`count` things well apart from each other, all alike with probability `same`."""
+    radius = rng.uniform(0.08, 0.14)
+    shape, colour = rng.choice(SHAPES), rng.choice(list(COLOURS))
+    alike = rng.random() < same
+    return [
+        Thing(shape, colour, x, y, radius)
+        if alike
+        else Thing(rng.choice(SHAPES), rng.choice(list(COLOURS)), x, y, radius)
+        for x, y in (_cells if rng.random() < 0.6 else _scattered)(rng, count, radius)
+    ]
+
+
+def _cells(rng: random.Random, count: int, radius: float) -> list[tuple[float, float]]:
+    """Centres in different cells of a 3 x 3 grid."""
+    jitter = 1 / 6 - radius
+    chosen = rng.sample(range(9), count)
+    return [tuple((at + 0.5) / 3 + rng.uniform(-jitter, jitter) for at in (c % 3, c // 3)) for c in chosen]
+
+
+def _scattered(rng: random.Random, count: int, radius: float) -> list[tuple[float, float]]:
+    """Centres anywhere, at least 3.2 radii apart."""
     while True:
-        radius = rng.uniform(0.07, 0.15)
-        shape, colour = rng.choice(SHAPES), rng.choice(list(COLOURS))
-        alike = rng.random() < same
-        things: list[Thing] = []
+        spots: list[tuple[float, float]] = []
         for _ in range(60):
             x, y = (rng.uniform(radius * 1.1, 1 - radius * 1.1) for _ in range(2))
-            if all(math.hypot(x - t.x, y - t.y) > 2.7 * radius for t in things):
-                things.append(
-                    Thing(
-                        shape if alike else rng.choice(SHAPES),
-                        colour if alike else rng.choice(list(COLOURS)),
-                        x,
-                        y,
-                        radius,
-                    )
-                )
-            if len(things) == count:
-                return things
+            if all(math.hypot(x - other[0], y - other[1]) > 3.2 * radius for other in spots):
+                spots.append((x, y))
+            if len(spots) == count:
+                return spots
 
 
 def to_picture(rng: random.Random, things: list[Thing], size: tuple[int, int] | None = None) -> Picture:

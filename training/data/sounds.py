@@ -78,7 +78,8 @@ def speech_clip(rng: random.Random, held_out: bool) -> tuple[Clip, str]:
     else:
         sound, aux, text = _composed(rng, bank, index)
     if not held_out:
-        factor = rng.uniform(0.88, 1.14)
+        sound = _coloured(rng, sound)
+        factor = rng.uniform(0.85, 1.18)
         sound = np.interp(np.arange(0, len(sound) - 1, factor), np.arange(len(sound)), sound)
         if aux is not None:
             spots = (np.arange(-(-len(sound) // media.FRAME)) + 0.5) * media.FRAME * factor
@@ -91,6 +92,18 @@ def speech_clip(rng: random.Random, held_out: bool) -> tuple[Clip, str]:
         sound = np.pad(sound, (lead - lead % media.FRAME, 0))
         aux = np.pad(aux, (lead // media.FRAME, 0))[: -(-len(sound) // media.FRAME)]
     return _finish(rng, sound, aux), text
+
+
+def _coloured(rng: random.Random, sound: np.ndarray) -> np.ndarray:
+    """Another microphone: the treble raised or lowered, sometimes a faint echo."""
+    if rng.random() < 0.4:
+        tilt = rng.uniform(-0.6, 0.8)
+        sound = np.append(sound[:1], sound[1:] - tilt * sound[:-1]).astype(np.float32)
+    if rng.random() < 0.1:
+        delay = rng.randint(RATE // 100, RATE // 12)
+        echo = np.pad(sound, (delay, 0))[: len(sound)]
+        sound = sound + rng.uniform(0.1, 0.35) * echo
+    return sound
 
 
 def _composed(rng: random.Random, bank: voices.Bank, near: int) -> tuple[np.ndarray, np.ndarray, str]:

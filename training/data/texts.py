@@ -8,6 +8,7 @@ from training.data.sample import Sample, user
 
 ABILITIES = "I can name shapes, colors and numbers in pictures, sounds in clips and motion in videos."
 NAME = "I am nano, a tiny demonstration model."
+NOTED = "I will remember that."
 TALK = [
     (
         "(Hello|Hi|Hey|Good morning|Good evening|Hello there|Hi there|Hey there|Good day)(|!|.|, nano!)",
@@ -43,6 +44,8 @@ def copy(rng: random.Random, held_out: bool) -> Sample:
     kind = rng.random()
     if kind < 0.4:
         text = " ".join(rng.choice(words.PLAIN_WORDS) for _ in range(rng.randint(1, 6)))
+    elif kind < 0.5 and not held_out:
+        text = words.odd_filler(rng)
     elif kind < 0.7:
         text = " ".join(words.invented(rng) for _ in range(rng.randint(1, 3)))
     else:
@@ -73,23 +76,58 @@ def sum_plain(rng: random.Random, held_out: bool) -> Sample:
     return Sample(task="small sum", messages=[user(ask(rng, "sum", held_out, a=a, b=b))], answer=str(a + b))
 
 
-def story(rng: random.Random, facts: list[str], sentences: int) -> str:
-    """Filler sentences with the facts at random places."""
-    lines = [words.filler(rng) for _ in range(sentences)]
+_FACTS = ["The code of the {n} is {c}.", "The code for the {n} is {c}.", "The number of the {n} is {c}."]
+_MORE_FACTS = [
+    "Remember that the code of the {n} is {c}.",
+    "Do not forget: the code of the {n} is {c}.",
+    "Note: the code for the {n} is {c}.",
+    "The secret code of the {n} is {c}.",
+]
+TRAINED_LENGTHS, HELD_LENGTHS = [0, 0, 1, 1, 2, 2, 3, 4, 6, 12, 30], [2, 4, 8, 12, 20, 30, 40, 60]
+
+
+def story(rng: random.Random, facts: list[str], sentences: int, odd: float) -> str:
+    """Filler sentences with the facts at random places; the share `odd` of them is of any words."""
+    lines = [words.odd_filler(rng) if rng.random() < odd else words.filler(rng) for _ in range(sentences)]
     for fact in facts:
         lines.insert(rng.randint(0, len(lines)), fact)
     return " ".join(lines)
 
 
 def recall(rng: random.Random, held_out: bool) -> Sample:
+    """One code planted in a story."""
+    return _recalled(rng, held_out, 1)
+
+
+def recall_of_several(rng: random.Random, held_out: bool) -> Sample:
     """A code planted in a story, with one or two other codes beside it."""
+    return _recalled(rng, held_out, rng.randint(2, 3) if held_out else rng.choice([2, 2, 3, 3, 4]))
+
+
+def _names(rng: random.Random, held_out: bool, count: int) -> list[str]:
     things = words.HELD_THINGS if held_out and rng.random() < 0.3 else words.THINGS
-    names = list({f"{rng.choice(words.OWNERS)} {rng.choice(things)}" for _ in range(rng.randint(1, 3))})
+    names = list(dict.fromkeys(f"{rng.choice(words.OWNERS)} {rng.choice(things)}" for _ in range(count)))
+    if not held_out and rng.random() < 0.25:
+        strange = words.invented(rng).lower()
+        names[0] = rng.choice([f"{rng.choice(words.OWNERS)} {strange}", rng.choice(words.PLAIN_WORDS), strange])
+    return names
+
+
+def _recalled(rng: random.Random, held_out: bool, count: int) -> Sample:
+    """A question about the first of `count` things, whose code the story tells.
+
+    The answer names the thing before the code, so that the words before the code are the same as in the story.
+    """
+    names = _names(rng, held_out, count)
     codes = ["".join(rng.choices("0123456789", k=rng.choice([3, 4, 4]))) for _ in names]
-    facts = [
-        f"{rng.choice(['The code of the', 'The code for the', 'The number of the'])} {n} is {c}."
-        for n, c in zip(names, codes, strict=True)
-    ]
-    length = rng.choice([2, 4, 8, 12, 20, 30, 40, 60])
-    text = f"{story(rng, facts, length)}\n{ask(rng, 'recall', held_out, x=names[0])}"
-    return Sample(task="recall", messages=[user(text)], answer=codes[0], jumps=True)
+    forms = _FACTS if held_out or rng.random() < 0.75 else _MORE_FACTS
+    facts = [rng.choice(forms).format(n=n, c=c) for n, c in zip(names, codes, strict=True)]
+    length = rng.choice(HELD_LENGTHS if held_out else TRAINED_LENGTHS)
+    told = story(rng, facts, length, odd=0.0 if held_out else rng.choice([0.0, 0.0, 0.2, 0.8]))
+    question = ask(rng, "recall", held_out, x=names[0])
+    messages = [user(f"{told}\n{question}")]
+    if not held_out and rng.random() < 0.2:
+        messages = [user(told), {"role": "assistant", "content": NOTED}, user(question)]
+        if rng.random() < 0.15:
+            return Sample(task="recall", messages=messages[:1], answer=NOTED)
+    return Sample(task="recall", messages=messages, answer=f"The code of the {names[0]} is {codes[0]}.", jumps=True)

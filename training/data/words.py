@@ -4,7 +4,7 @@ import random
 
 
 def _list(text: str, separator: str | None = None) -> list[str]:
-    return [item.strip() for item in text.split(separator)]
+    return [" ".join(item.split()) for item in text.split(separator)]
 
 
 CITIES = _list(
@@ -18,6 +18,36 @@ Kolkata Karachi Lahore Dhaka Hanoi Manila Jakarta Bangkok Singapore Perth Sydney
 Tunis Algiers Lagos Accra Dakar Nairobi Kampala Kigali Lusaka Harare Pretoria Durban Baghdad Tehran Amman Beirut
 Ankara Izmir Sofia Skopje Zagreb Split Belgrade Budapest Graz Linz Salzburg Ghent Bruges Antwerp Utrecht
 Rotterdam
+"""
+)
+CITIES += _list(
+    """
+Marrakesh Fez Rabat Tangier Alexandria Luxor Khartoum Kinshasa Luanda Maputo Windhoek Gaborone Bamako Abuja Kano
+Ibadan Monrovia Freetown Conakry Lome Cotonou Niamey Ouagadougou Djibouti Mogadishu Antananarivo Tbilisi Yerevan
+Baku Tashkent Almaty Bishkek Dushanbe Kabul Islamabad Peshawar Kathmandu Thimphu Colombo Bangalore Hyderabad Jaipur
+Lucknow Nagpur Surat Kochi Mandalay Yangon Vientiane Phuket Saigon Cebu Davao Bandung Surabaya Medan Taipei Shenzhen
+Guangzhou Chengdu Wuhan Nanjing Harbin Tianjin Hiroshima Fukuoka Sendai Yokohama Incheon Daegu Vladivostok Irkutsk
+Novosibirsk Kazan Samara Moscow Minsk Kyiv Lviv Odessa Kharkiv Chisinau Varna Plovdiv Thessaloniki Patras Heraklion
+Tirana Sarajevo Dubrovnik Ljubljana Bratislava Brno Ostrava Lodz Wroclaw Poznan Gdansk Lublin Rostock Bremen Hanover
+Stuttgart Nuremberg Frankfurt Dortmund Essen Mainz Freiburg Innsbruck Lausanne Lugano Genoa Bologna Verona Palermo
+Catania Bari Toulouse Nantes Lille Strasbourg Grenoble Dijon Rennes Toulon Malaga Granada Zaragoza Murcia Cordoba
+Coimbra Braga Faro Cork Galway Limerick Edinburgh Aberdeen Dundee Liverpool Manchester Birmingham Bristol Oxford
+Cambridge Norwich Plymouth Brighton Trondheim Stavanger Gothenburg Uppsala Turku Tampere Odense Aalborg Groningen
+Eindhoven Haarlem Philadelphia Baltimore Pittsburgh Cleveland Columbus Cincinnati Milwaukee Minneapolis Omaha
+Wichita Tulsa Albuquerque Tucson Sacramento Oakland Fresno Honolulu Anchorage Spokane Boise Charlotte Raleigh
+Richmond Louisville Jacksonville Savannah Charleston Winnipeg Edmonton Halifax Regina Quebec Guadalajara Monterrey
+Puebla Tijuana Cancun Managua Tegucigalpa Panama Medellin Cali Guayaquil Cusco Arequipa Asuncion Montevideo Rosario
+Mendoza Curitiba Salvador Fortaleza Manaus Belem Adelaide Canberra Cairns Wellington Christchurch Dunedin Suva Apia
+"""
+)
+NAMES = _list(
+    """
+Anna Ben Carla David Emma Felix Grace Henry Ida Jack Karen Leo Maria Noah Olga Paul Quentin Rosa Simon Tina Ursula
+Victor Wendy Xavier Yara Zoe Alice Bruno Clara Dennis Elena Frank Gloria Hugo Irene Jonas Kate Liam Mia Nora Oscar
+Peter Rachel Sam Thomas Uma Vera Walter Alex Julia Lucas Sofia Martin Laura Daniel Sarah Michael Linda James Robert
+Patricia Jennifer William Elizabeth Richard Susan Joseph Charles Nancy Matthew Anthony Betty Mark Helen Steven Andrew
+George Kevin Brian Edward Ronald Timothy Jason Smith Jones Brown Miller Wilson Moore Taylor Anderson White Harris
+Clark Lewis Walker Hall Young King Wright Baker Hill Green
 """
 )
 HELD_CITIES = _list(
@@ -80,21 +110,47 @@ night, today
 )
 
 
+_ONSETS = _list(
+    "b bl br c ch cl cr d dr f fl fr g gl gr gh h j k kl kr l m n p ph pl pr qu r s sc sch sh sk sl sm sn sp st str"
+    " sv sw t th tr tw v w wh x y z zh"
+)
+_VOWELS = _list("a e i o u a e i o u a e i o u ai au ay ea ee ei eu ey ia ie io oa oo ou ua ue ui y aa oe")
+_CODAS = _list("n r l s t m d k b g p x th ch ck ng nt nd st rt rd rg lt ll ss sk rk ns ff rs nk mp ld h w v z")
+
+
+def syllable(rng: random.Random) -> str:
+    """An onset, a vowel and perhaps a coda."""
+    onset = rng.choice(_ONSETS) if rng.random() < 0.85 else ""
+    return onset + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.45 else "")
+
+
 def invented(rng: random.Random) -> str:
     """A name that nobody has seen: copying it letter by letter is the only way."""
-    syllables = rng.randint(2, 3)
-    name = "".join(
-        rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") + rng.choice(["", "", "n", "r", "l", "s"])
-        for _ in range(syllables)
-    )
-    return name.capitalize()
+    return "".join(syllable(rng) for _ in range(rng.choice([1, 2, 2, 2, 3]))).capitalize()
 
 
 def city(rng: random.Random, held_out: bool) -> str:
     if held_out:
         return rng.choice(HELD_CITIES)
-    return rng.choice(CITIES) if rng.random() < 0.35 else invented(rng)
+    kind = rng.random()
+    if kind < 0.3:
+        return rng.choice(CITIES)
+    if kind < 0.45:
+        return f"{rng.choice(['New', 'Port', 'San', 'Santa', 'Los', 'Saint', 'Fort', 'Old', 'Great'])} {invented(rng)}"
+    return invented(rng)
+
+
+def person(rng: random.Random) -> str:
+    """A first name, often with a family name."""
+    first = rng.choice(NAMES) if rng.random() < 0.6 else invented(rng)
+    return first if rng.random() < 0.5 else f"{first} {rng.choice(NAMES) if rng.random() < 0.2 else invented(rng)}"
 
 
 def filler(rng: random.Random) -> str:
     return f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} {rng.choice(_OBJECTS)} {rng.choice(_TIMES)}."
+
+
+def odd_filler(rng: random.Random) -> str:
+    """A sentence of any words, known and unknown."""
+    said = [rng.choice(PLAIN_WORDS) if rng.random() < 0.6 else invented(rng).lower() for _ in range(rng.randint(3, 10))]
+    return f"{' '.join(said).capitalize()}."
