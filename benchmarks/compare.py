@@ -65,15 +65,15 @@ def ask(process: subprocess.Popen[str], prompt: int, reply: int) -> dict[str, fl
 
 
 def starts(commands: Mapping[str, Sequence[str]], repeats: int) -> Rounds:
-    """From process start to weights in memory, and the part of it that is loading."""
-    rounds: Rounds = {"load": {}, "start to loaded": {}}
+    """From process start to weights in memory, and the part of it that is importing and loading."""
+    rounds: Rounds = {"import and load": {}, "start to loaded": {}}
     for _ in range(repeats + 1):
         for engine, command in commands.items():
             started = time.perf_counter()
             with served(command) as process:
                 load = answer(process)["load_s"]
                 ready = time.perf_counter() - started
-            rounds["load"].setdefault(engine, []).append(load)
+            rounds["import and load"].setdefault(engine, []).append(load)
             rounds["start to loaded"].setdefault(engine, []).append(ready)
     return {test: {engine: values[1:] for engine, values in found.items()} for test, found in rounds.items()}
 

@@ -20,7 +20,8 @@ CHUNK = 512
 """Tokens of prompt read at once, in every engine."""
 
 Engine = Callable[[list[int], int], tuple[Iterator[Any], Any]]
-"""Takes a prompt and the reply's length; returns the reply's tokens, the prompt still unread, and the caches."""
+"""Takes a prompt and the reply's length; returns the reply's tokens, with the prompt still unread, and a function that
+gives the arrays of the caches."""
 
 
 def ours(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:

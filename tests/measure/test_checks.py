@@ -1,6 +1,7 @@
 """The doctor's comparisons: they agree here, and a mistake of any kind shows."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import mlx.core as mx
 import numpy as np
@@ -116,3 +117,12 @@ def test_random_models_are_the_same_every_time() -> None:
 def test_an_installed_package_without_examples_asks_about_text_only(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert [question.text for question in questions(tmp_path)] == ["What is 12 + 7?"]
     assert len(questions()) == 4
+
+
+def test_with_a_gpu_one_pass_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "devices", lambda: [mx.gpu, mx.cpu])
+    monkeypatch.setattr(checks, "on", lambda device: nullcontext())
+    found = [(check.name, check.device) for check in compare(TRIAL)]
+    assert ("small, plain caches, in one pass", "gpu") in found
+    assert ("small, plain caches, in one pass", "cpu") not in found
+    assert len(found) == 3 * (2 * len(PATHS) - 1) + 2
