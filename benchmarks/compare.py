@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("-p", default="512,2048", help="lengths of prompts")
     parser.add_argument("-n", type=int, default=64, help="tokens of reply")
     parser.add_argument("-r", type=int, default=5, help="rounds")
-    parser.add_argument("--kv-bits", type=int, choices=(4, 8), help="of this package's caches and of mlx-vlm's")
+    parser.add_argument("--kv-bits", type=int, choices=(4, 8), help="of this package's caches only")
     parser.add_argument("--mlx-vlm-python", help="interpreter of an environment with mlx-vlm")
     parser.add_argument("--output", type=Path, help="JSON file for every figure")
     args = parser.parse_args()
@@ -141,13 +141,12 @@ def main() -> None:
 
 
 def engine_commands(folder: Path, kv_bits: int | None, mlx_vlm_python: str | None) -> dict[str, list[str]]:
-    """The engines that are there, this package first. mlx-lm has no quantized caches for this model."""
+    """The engines that are there, this package first."""
     bits = [] if kv_bits is None else ["--kv-bits", str(kv_bits)]
     commands = {OURS: [sys.executable, str(WORKER), OURS, str(folder), *bits]}
-    if kv_bits is None:
-        commands["mlx-lm"] = [sys.executable, str(WORKER), "mlx-lm", str(folder)]
+    commands["mlx-lm"] = [sys.executable, str(WORKER), "mlx-lm", str(folder)]
     if mlx_vlm_python:
-        commands["mlx-vlm"] = [mlx_vlm_python, str(WORKER), "mlx-vlm", str(folder), *bits]
+        commands["mlx-vlm"] = [mlx_vlm_python, str(WORKER), "mlx-vlm", str(folder)]
     return commands
 
 

@@ -4,7 +4,8 @@ greedy reply.
 python benchmarks/peers.py ENGINE FOLDER [--kv-bits N]
 
 A line of JSON comes back for each line of JSON that comes in: {"prompt": N, "reply": N} -> seconds, bytes. The first
-line out is about loading. Nothing of the project is imported but by its own engine: any interpreter can run this.
+line out is about loading. Bits are those of this package's caches; neither peer can quantize this model's sliding ones.
+Nothing of the project is imported but by its own engine: any interpreter can run this.
 """
 
 import argparse
@@ -48,14 +49,13 @@ def ours(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
 
 
 def mlx_lm(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
-    """mlx-lm, which reads the text part only. Its sliding caches can't be quantized, so no cache is."""
+    """mlx-lm, which reads the text part only."""
     import mlx.core as mx
     from mlx_lm.generate import generate_step
     from mlx_lm.models.cache import make_prompt_cache
     from mlx_lm.utils import load_model
 
-    if kv_bits is not None:
-        raise SystemExit("mlx-lm can't quantize this model's caches")
+    del kv_bits
     vocabulary = vocabulary_of(folder)
     model, _ = load_model(folder, model_config={"vocab_size": vocabulary})  # it looks for it at the top level
 
@@ -74,8 +74,8 @@ def mlx_vlm(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
     from mlx_vlm.models.cache import make_prompt_cache
     from mlx_vlm.utils import load_model
 
+    del kv_bits
     model = load_model(folder)
-    options = {} if kv_bits is None else {"kv_bits": kv_bits, "quantized_kv_start": 0}
 
     def reply(ids: list[int], count: int) -> tuple[Iterator[Any], Any]:
         caches = make_prompt_cache(model.language_model)
@@ -88,7 +88,6 @@ def mlx_vlm(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
             temperature=0.0,
             prompt_cache=caches,
             prefill_step_size=CHUNK,
-            **options,
         )
         return steps, lambda: states(caches)
 

@@ -27,9 +27,15 @@ def test_names() -> None:
     assert [named(test, 512, 64) for test in tests] == expected
 
 
-def test_quantized_caches_leave_mlx_lm_out() -> None:
+def test_only_this_package_quantizes_its_caches() -> None:
+    commands = engine_commands(Path("x"), 8, "python-of-vlm")
+    assert {engine: command[0] for engine, command in commands.items()} == {
+        "gemma4_mlx": sys.executable,
+        "mlx-lm": sys.executable,
+        "mlx-vlm": "python-of-vlm",
+    }
+    assert [engine for engine, command in commands.items() if command[-2:] == ["--kv-bits", "8"]] == ["gemma4_mlx"]
     assert list(engine_commands(Path("x"), None, None)) == ["gemma4_mlx", "mlx-lm"]
-    assert list(engine_commands(Path("x"), 8, "python")) == ["gemma4_mlx", "mlx-vlm"]
 
 
 def test_an_engine_answers_line_by_line(tiny_folder: Path) -> None:

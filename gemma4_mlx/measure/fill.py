@@ -2,7 +2,6 @@
 do as well as rows that were computed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import mlx.core as mx
 
@@ -16,35 +15,24 @@ PIECE = 4096
 """Positions that are drawn and written at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilledCaches:
-    """Caches at a depth, and what brings them back to it after they went on.
-
-    Attributes:
-        caches: one for each layer, at `depth` positions or beyond.
-        depth: positions that were filled.
-        windows: what each sliding cache held at that depth; empty for a full layer.
-    """
-
-    caches: Sequence[Cache]
-    depth: int
-    windows: Sequence[Sequence[mx.array]]
-
-    def rewind(self) -> None:
-        """Puts every cache back to the depth."""
-        for cache, window in zip(self.caches, self.windows, strict=True):
-            if isinstance(cache, SlidingCache):
-                cache.restore(window, self.depth)
-            else:
-                cache.rollback(cache.offset - self.depth)
-
-
-def filled_caches(model: Gemma4Unified, depth: int, room: int, kv_bits: int | None = None) -> FilledCaches:
+def filled_caches(model: Gemma4Unified, depth: int, room: int, kv_bits: int | None = None) -> list[Cache]:
     """Caches with `depth` random positions, and room for `room` more."""
     caches = model.make_caches(depth + room, kv_bits)
     dtype = model.language_model.model.dtype
-    windows = [_fill(cache, layer, depth, dtype) for cache, layer in zip(caches, model.config.text.layers, strict=True)]
-    return FilledCaches(caches, depth, windows)
+    for cache, layer in zip(caches, model.config.text.layers, strict=True):
+        _fill(cache, layer, depth, dtype)
+    return caches
+
+
+def rewind(caches: Sequence[Cache], depth: int) -> None:
+    """Puts caches that went on back to a depth. What a sliding window holds then is of no matter: it keeps rows that it
+    has, as a copy of those that it had would count as memory in use."""
+    for cache in caches:
+        if isinstance(cache, SlidingCache):
+            cache.restore([cache.window(0)[:, :, :depth]], depth)
+        else:
+            cache.rollback(cache.offset - depth)
+        mx.eval(cache.arrays())
 
 
 def cache_bytes(text: TextConfig, length: int, kv_bits: int | None = None, dtype: mx.Dtype = mx.bfloat16) -> int:
@@ -64,17 +52,15 @@ def bytes_per_token(text: TextConfig, kv_bits: int | None = None, dtype: mx.Dtyp
     return more // PIECE
 
 
-def _fill(cache: Cache, layer: LayerConfig, depth: int, dtype: mx.Dtype) -> list[mx.array]:
+def _fill(cache: Cache, layer: LayerConfig, depth: int, dtype: mx.Dtype) -> None:
     if isinstance(cache, SlidingCache):
-        window = [_rows(2 * layer.num_key_value_heads, min(depth, cache.past), layer.head_dim, dtype)]
-        cache.restore(window, depth)
-        mx.eval(window, cache.arrays())
-        return window
+        cache.restore([_rows(2 * layer.num_key_value_heads, min(depth, cache.past), layer.head_dim, dtype)], depth)
+        mx.eval(cache.arrays())
+        return
     for start in range(0, depth, PIECE):
         _write(cache, layer, min(PIECE, depth - start), dtype)
         mx.eval(cache.arrays())
         mx.clear_cache()
-    return []
 
 
 def _write(cache: Cache, layer: LayerConfig, count: int, dtype: mx.Dtype) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from gemma4_mlx.engine.decode import decode, step
 from gemma4_mlx.engine.prefill import prefill
-from gemma4_mlx.measure.fill import FilledCaches, filled_caches
+from gemma4_mlx.measure.fill import filled_caches, rewind
+from gemma4_mlx.model.cache import Cache
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt
 
@@ -60,31 +61,29 @@ def run_job(
     mx.clear_cache()
     mx.reset_peak_memory()
     timed = _timed_prompt if job.kind == "pp" else _timed_reply
-    filled = filled_caches(model, job.depth, job.tokens + ROOM, setup.kv_bits)
+    caches = filled_caches(model, job.depth, job.tokens + ROOM, setup.kv_bits)
     seconds = []
     for done in range(repeats + 1):
         if progress is not None:
             progress(done, repeats)
-        if job.depth == 0:
-            filled = filled_caches(model, 0, job.tokens + ROOM, setup.kv_bits)
-        filled.rewind()
-        seconds.append(timed(model, filled, job.tokens, setup))
+        rewind(caches, job.depth)
+        seconds.append(timed(model, caches, job.tokens, setup))
     return Samples(seconds[1:], mx.get_peak_memory())
 
 
-def _timed_prompt(model: Gemma4Unified, filled: FilledCaches, tokens: int, setup: Setup) -> float:
+def _timed_prompt(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, setup: Setup) -> float:
     """Seconds from token ids to the logits of the last one."""
-    prompt = Prompt([*[0] * filled.depth, *_random_ids(model, tokens)])
+    prompt = Prompt([*[0] * caches[0].offset, *_random_ids(model, tokens)])
     started = time.perf_counter()
-    mx.eval(prefill(model, prompt, filled.caches, setup.chunk))
+    mx.eval(prefill(model, prompt, caches, setup.chunk))
     return time.perf_counter() - started
 
 
-def _timed_reply(model: Gemma4Unified, filled: FilledCaches, tokens: int, setup: Setup) -> float:
+def _timed_reply(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, setup: Setup) -> float:
     """Seconds of so many greedy steps, from the moment when the token before them is there."""
     del setup
-    logits = step(model, filled.caches, mx.array(_random_ids(model, 1)))
-    reply = decode(model, filled.caches, logits, _likeliest, tokens + 1)
+    logits = step(model, caches, mx.array(_random_ids(model, 1)))
+    reply = decode(model, caches, logits, _likeliest, tokens + 1)
     next(reply)
     started = time.perf_counter()
     for _ in reply:

@@ -6,8 +6,9 @@ import pytest
 from gemma4_mlx.api import load
 from gemma4_mlx.engine.decode import step
 from gemma4_mlx.engine.prefill import prefill
-from gemma4_mlx.measure.fill import bytes_per_token, cache_bytes, filled_caches
+from gemma4_mlx.measure.fill import bytes_per_token, cache_bytes, filled_caches, rewind
 from gemma4_mlx.measure.shapes import published_config
+from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt
 
@@ -33,7 +34,7 @@ def test_all_caches_of_the_published_model_at_its_whole_context() -> None:
 @pytest.mark.parametrize("kv_bits", [None, 8])
 @pytest.mark.parametrize("depth", [30, 600])
 def test_filled_caches_are_as_large_as_computed_ones(nano: Gemma4Unified, depth: int, kv_bits: int | None) -> None:
-    filled = filled_caches(nano, depth, 8, kv_bits).caches
+    filled = filled_caches(nano, depth, 8, kv_bits)
     read = nano.make_caches(depth + 8, kv_bits)
     mx.eval(prefill(nano, Prompt([300] * depth), read, 512))
     assert [cache.offset for cache in filled] == [depth] * 6
@@ -45,11 +46,20 @@ def test_filled_caches_are_as_large_as_computed_ones(nano: Gemma4Unified, depth:
     )
 
 
-def test_rewound_caches_give_the_same_again(nano: Gemma4Unified) -> None:
-    filled = filled_caches(nano, 400, 100)
-    first = step(nano, filled.caches, mx.array([300]))
-    mx.eval(first)
-    mx.eval(prefill(nano, Prompt([300] * 490), filled.caches, 32))
-    filled.rewind()
-    assert [cache.offset for cache in filled.caches] == [400] * 6
-    assert mx.array_equal(step(nano, filled.caches, mx.array([300])), first)
+@pytest.mark.parametrize("depth", [0, 30, 400])
+def test_rewound_caches_stand_at_their_depth_and_go_on(nano: Gemma4Unified, depth: int) -> None:
+    caches = filled_caches(nano, depth, 700)
+    for _ in range(2):
+        logits = prefill(nano, Prompt([300] * (depth + 650)), caches, 32)
+        assert mx.isfinite(logits).all()
+        rewind(caches, depth)
+        assert [cache.offset for cache in caches] == [depth] * 6
+        assert [cache.end for cache in caches if isinstance(cache, SlidingCache)] == [min(depth, 255)] * 5
+
+
+def test_a_rewound_full_layer_has_its_rows_again(nano: Gemma4Unified) -> None:
+    caches = filled_caches(nano, 40, 20)
+    before = [mx.array(array[:, :, :40]) for array in caches[5].arrays()]
+    mx.eval(step(nano, caches, mx.array([300])))
+    rewind(caches, 40)
+    assert all(mx.array_equal(array[:, :, :40], rows) for array, rows in zip(caches[5].arrays(), before, strict=True))
