@@ -14,46 +14,19 @@ from typing import Any
 import mlx.core as mx
 
 from gemma4_mlx.checkpoint.load import load_model
-from gemma4_mlx.config import LayerConfig
 from gemma4_mlx.engine.decode import step
 from gemma4_mlx.engine.prefill import prefill
-from gemma4_mlx.model.cache import Cache, SharedCache, cache_arrays
+from gemma4_mlx.measure.fill import filled_caches
+from gemma4_mlx.model.cache import cache_arrays
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt
-
-PIECE = 8192
-
-
-def fill(model: Gemma4Unified, caches: list[Cache], depth: int) -> None:
-    """Puts `depth` positions of random rows into empty caches."""
-    dtype = model.language_model.model.dtype
-    for layer, cache in zip(model.config.text.layers, caches, strict=True):
-        for start in range(0, depth, PIECE):
-            write_rows(cache, layer, min(PIECE, depth - start), dtype)
-            mx.eval(cache_arrays([cache]))
-        mx.clear_cache()
-
-
-def write_rows(cache: Cache, layer: LayerConfig, length: int, dtype: mx.Dtype) -> None:
-    """Appends random rows to one layer's cache."""
-
-    def rows(heads: int, width: int) -> mx.array:
-        return mx.random.normal((1, heads, length, width)).astype(dtype)
-
-    if isinstance(cache, SharedCache):
-        turned = int(layer.rope.partial_rotary_factor * layer.head_dim) // 2 * 2
-        heads = layer.num_key_value_heads
-        cache.update(rows(heads, turned), rows(heads, layer.head_dim - turned), rows(heads, turned))
-    else:
-        cache.update(rows(2 * layer.num_key_value_heads, layer.head_dim))
 
 
 def measure(model: Gemma4Unified, context: int, kv_bits: int | None, read: int, said: int) -> dict[str, Any]:
     """Bytes by component, and the peak of the two kinds of step at the end of a context."""
     weights = mx.get_active_memory()
-    caches = model.make_caches(context, kv_bits)
     depth = context - read - said
-    fill(model, caches, depth)
+    caches = filled_caches(model, depth, read + said, kv_bits)
     held = sum(array.nbytes for array in cache_arrays(caches))
     mx.reset_peak_memory()
     start = time.perf_counter()

@@ -48,6 +48,16 @@ class LayerConfig:
     rope: RopeConfig
     window: int | None
 
+    @property
+    def turned(self) -> int:
+        """Dimensions of a head that the rotary embedding turns: an even number, as it turns pairs."""
+        return int(self.rope.partial_rotary_factor * self.head_dim) // 2 * 2
+
+    @property
+    def shared_widths(self) -> tuple[int, int, int]:
+        """Numbers that a full layer keeps of a position: rotated keys, what never turns, values of what turns."""
+        return self.turned, self.head_dim - self.turned, self.turned
+
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:

@@ -13,11 +13,11 @@ from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.conversation import Message, Part
 from gemma4_mlx.commands.generate import (
     EIGHT_BITS,
-    NANO_NOTICE,
     add_media_options,
     add_model_options,
     add_reply_options,
     media_options,
+    model_name,
     reply_options,
 )
 from gemma4_mlx.commands.line_input import ReadLine, line_reader, read_message
@@ -105,18 +105,18 @@ def take_turn(chat: "Chat", line: str) -> None:
 def open_chat(args: argparse.Namespace) -> "Chat":
     """Finds the model; its weights stay on disk until the first question."""
     from gemma4_mlx import api
-    from gemma4_mlx.checkpoint.hub import NANO
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
 
     asked = reply_options(args)
     GenerationOptions(**{name: value for name, value in asked.items() if value is not None})
     terminal = Terminal(show_thought=not args.hide_thinking)
-    name = args.model or os.environ.get("GEMMA4_MODEL")
-    if not name:
-        terminal.note(NANO_NOTICE)
     model, processor = api.load(
-        name or NANO, revision=args.revision, offline=args.offline, adapter_path=args.adapter_path, lazy=True
+        model_name(args, terminal),
+        revision=args.revision,
+        offline=args.offline,
+        adapter_path=args.adapter_path,
+        lazy=True,
     )
     options = GenerationOptions.from_config(processor.generation_config, **asked)
     drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
@@ -158,8 +158,9 @@ class Chat:
     @property
     def longest(self) -> int:
         """Positions that the conversation may take."""
-        context = self.model.config.text.max_position_embeddings
-        return min(context, self.options.max_kv_size or context)
+        from gemma4_mlx.engine.generation import longest_context
+
+        return longest_context(self.model, self.options)
 
     def clear(self) -> None:
         """Forgets what was said and attached, and frees its memory; the instructions stay."""

@@ -128,18 +128,25 @@ def prepare(
     Media come before the weights, so that a wrong file fails at once.
     """
     from gemma4_mlx import api
-    from gemma4_mlx.checkpoint.hub import NANO, resolve
+    from gemma4_mlx.checkpoint.hub import resolve
     from gemma4_mlx.prompt.processor import MediaOptions
 
-    name = args.model or os.environ.get("GEMMA4_MODEL")
-    if not name:
-        print(NANO_NOTICE, file=sys.stderr)
-    folder = resolve(name or NANO, revision=args.revision, offline=args.offline)
+    folder = resolve(model_name(args, terminal), revision=args.revision, offline=args.offline)
     terminal.status("reading media")
     asked = messages(args, media_options(args, MediaOptions.from_folder(folder)))
     terminal.status("loading the model")
     model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=True)
     return model, processor, asked
+
+
+def model_name(args: argparse.Namespace, terminal: Terminal) -> str:
+    """The checkpoint that is asked for; where there is none, the built-in one, and a line about it."""
+    from gemma4_mlx.checkpoint.hub import NANO
+
+    name = args.model or os.environ.get("GEMMA4_MODEL")
+    if not name:
+        terminal.note(NANO_NOTICE)
+    return name or NANO
 
 
 def plan(

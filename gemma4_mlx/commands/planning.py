@@ -3,10 +3,10 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from gemma4_mlx.errors import DoesNotFitError
+
 if TYPE_CHECKING:
     from gemma4_mlx.engine.plan import Need, Plan
-
-DOES_NOT_FIT = 3
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def show_plan(need: "Need", plan: "Plan") -> int:
         print("fits")
         return 0
     print(f"does not fit: {'; '.join(alternatives(need, plan))}")
-    return DOES_NOT_FIT
+    return DoesNotFitError.exit_code
 
 
 def _kv_bits(text: str) -> int | str:

@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
+    from gemma4_mlx.prompt.calls import ToolCall
+
+
+def call_as_dict(call: "ToolCall") -> dict[str, Any]:
+    """A tool call for JSON."""
+    return {"name": call.name, "arguments": dict(call.arguments)}
 
 
 @dataclass
@@ -28,7 +34,7 @@ class Reply:
         elif response.channel == "thought":
             self.reasoning += response.text
         if response.call is not None:
-            self.tool_calls.append({"name": response.call.name, "arguments": dict(response.call.arguments)})
+            self.tool_calls.append(call_as_dict(response.call))
         self.finish_reason, self.last = response.finish_reason, response
 
     def as_dict(self) -> dict[str, Any]:

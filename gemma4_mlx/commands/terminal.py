@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from gemma4_mlx.commands.reply import call_as_dict
+
 if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
 
@@ -53,8 +55,7 @@ class Terminal:
     def _show_call(self, response: "Response") -> None:
         """A tool call in one line of JSON, once it is whole."""
         if response.call is not None:
-            call = {"name": response.call.name, "arguments": dict(response.call.arguments)}
-            self._write(sys.stdout, json.dumps(call, ensure_ascii=False) + "\n")
+            self._write(sys.stdout, json.dumps(call_as_dict(response.call), ensure_ascii=False) + "\n")
 
     def end(self) -> None:
         """Ends the line that the reply left open."""

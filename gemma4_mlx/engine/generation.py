@@ -132,12 +132,17 @@ def memory_need(
 
 def check_length(model: Gemma4Unified, prompt: Prompt, options: GenerationOptions) -> int:
     """Positions that prompt and reply may take; the reply is limited by what the context leaves."""
-    context = model.config.text.max_position_embeddings
-    longest = min(context, options.max_kv_size or context)
+    context, longest = model.config.text.max_position_embeddings, longest_context(model, options)
     if len(prompt.ids) >= longest:
         cure = "shorten it" if longest == context else f"shorten it, or raise max_kv_size (the model has {context})"
         raise GemmaError(f"the prompt has {len(prompt.ids)} tokens; at most {longest - 1} can be read: {cure}")
     return min(len(prompt.ids) + options.max_tokens, longest)
+
+
+def longest_context(model: Gemma4Unified, options: GenerationOptions) -> int:
+    """Positions that prompt and reply may take at most."""
+    context = model.config.text.max_position_embeddings
+    return min(context, options.max_kv_size or context)
 
 
 class _Clock:

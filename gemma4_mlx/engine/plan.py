@@ -11,10 +11,10 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.config import LayerConfig, ModelConfig
+from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.engine.options import AUTO, KVBits
 from gemma4_mlx.errors import DoesNotFitError
-from gemma4_mlx.model.cache import ROLLBACK, SLACK
+from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.full_attention import SCORES_BUDGET
 from gemma4_mlx.model.masks import TILE
@@ -186,22 +186,12 @@ def cache_bytes(
     full = sliding = 0
     quantization = None if kv_bits is None else KVQuantization(kv_bits, kv_group_size)
     for layer in config.text.layers:
+        heads = layer.num_key_value_heads
         if layer.window is None:
-            full += (
-                context
-                * layer.num_key_value_heads
-                * sum(row_bytes(width, quantization, itemsize) for width in shared_widths(layer))
-            )
+            full += context * heads * sum(row_bytes(width, quantization, itemsize) for width in layer.shared_widths)
         else:
-            rows = min(layer.window - 1 + ROLLBACK + SLACK, context)
-            sliding += rows * 2 * layer.num_key_value_heads * layer.head_dim * itemsize
+            sliding += SlidingCache(layer.window, context).capacity * 2 * heads * layer.head_dim * itemsize
     return full, sliding
-
-
-def shared_widths(layer: LayerConfig) -> tuple[int, int, int]:
-    """Numbers that a full layer keeps of a position: rotated keys, what never turns, values of what turns."""
-    turned = int(layer.rope.partial_rotary_factor * layer.head_dim) // 2 * 2
-    return turned, layer.head_dim - turned, turned
 
 
 def row_bytes(width: int, quantization: KVQuantization | None, itemsize: int) -> int:

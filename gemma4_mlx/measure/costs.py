@@ -8,6 +8,8 @@ the times made of it are bounds.
 from dataclasses import dataclass
 
 from gemma4_mlx.config import LayerConfig, ModelConfig, TextConfig
+from gemma4_mlx.engine.plan import row_bytes
+from gemma4_mlx.model.rows import KVQuantization
 
 GROUP = 64
 """Numbers that share a scale and a bias, 2 bytes each."""
@@ -88,16 +90,9 @@ def layer_cache_bytes(layer: LayerConfig, context: int, kv_bits: int | None) -> 
     rows = layer.num_key_value_heads * seen(layer, context)
     if layer.window is not None:
         return rows * 2 * layer.head_dim * 2
-    turned = rotated_width(layer)
-    widths = (turned, layer.head_dim - turned, layer.head_dim - turned, turned)
-    if kv_bits is None:
-        return rows * 2 * sum(widths)
-    return rows * sum(-(-width // GROUP) * GROUP for width in widths) * bits_with_scales(kv_bits) / 8
-
-
-def rotated_width(layer: LayerConfig) -> int:
-    """Dimensions of a head that turn."""
-    return int(layer.rope.partial_rotary_factor * layer.head_dim) // 2 * 2
+    quantization = None if kv_bits is None else KVQuantization(kv_bits, GROUP)
+    turned, shared, values = (row_bytes(width, quantization, 2) for width in layer.shared_widths)
+    return rows * (turned + 2 * shared + values)
 
 
 def pair_operations(text: TextConfig, layer: LayerConfig) -> int:

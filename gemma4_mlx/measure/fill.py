@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from gemma4_mlx.config import LayerConfig, TextConfig
-from gemma4_mlx.model.attention import rotary_periods
 from gemma4_mlx.model.cache import Cache, SharedCache, SlidingCache, make_caches
 from gemma4_mlx.model.rows import KVQuantization
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -66,8 +65,7 @@ def _fill(cache: Cache, layer: LayerConfig, depth: int, dtype: mx.Dtype) -> None
 def _write(cache: Cache, layer: LayerConfig, count: int, dtype: mx.Dtype) -> None:
     heads, width = layer.num_key_value_heads, layer.head_dim
     if isinstance(cache, SharedCache):
-        turned = 2 * rotary_periods(width, layer.rope).size
-        cache.update(*(_rows(heads, count, part, dtype) for part in (turned, width - turned, turned)))
+        cache.update(*(_rows(heads, count, part, dtype) for part in layer.shared_widths))
     else:
         cache.update(_rows(2 * heads, count, width, dtype))
 

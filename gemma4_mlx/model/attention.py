@@ -5,20 +5,19 @@ from collections.abc import Sequence
 import mlx.core as mx
 import mlx.nn as nn
 
-from gemma4_mlx.config import LayerConfig, RopeConfig, TextConfig
+from gemma4_mlx.config import LayerConfig, TextConfig
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.projection import merge
 
 
-def rotary_periods(head_dim: int, rope: RopeConfig) -> mx.array:
+def rotary_periods(layer: LayerConfig) -> mx.array:
     """Periods over 2 pi of the pairs that turn, as `mx.fast.rope` takes them.
 
     The exponent's denominator is the whole head ("proportional" rotary embedding in transformers), so that pair i of a
     partly rotated head turns as fast as pair i of a wholly rotated one.
     """
-    rotated = int(rope.partial_rotary_factor * head_dim) // 2
-    return rope.theta ** (mx.arange(rotated, dtype=mx.float32) * 2 / head_dim)
+    return layer.rope.theta ** (mx.arange(layer.turned // 2, dtype=mx.float32) * 2 / layer.head_dim)
 
 
 def rotate(x: mx.array, offset: int | mx.array, periods: mx.array) -> mx.array:
@@ -43,8 +42,8 @@ def merge_heads(x: mx.array) -> mx.array:
     return x.transpose(0, 2, 1, 3).reshape(batch, length, -1)
 
 
-class SlidingAttention(nn.Module):
-    """Self-attention with scale 1.0; queries and keys are normalised by learned weights, values without."""
+class Attention(nn.Module):
+    """What both kinds of attention are made of: the checkpoint's projections and norms."""
 
     def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
         super().__init__()
@@ -53,11 +52,18 @@ class SlidingAttention(nn.Module):
         width, kv_width = self.num_heads * layer.head_dim, self.num_kv_heads * layer.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.q_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
         self.k_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
-        self._periods = rotary_periods(layer.head_dim, layer.rope)
+        self._periods = rotary_periods(layer)
+
+
+class SlidingAttention(Attention):
+    """Self-attention with scale 1.0; queries and keys are normalised by learned weights, values without."""
+
+    def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
+        super().__init__(config, layer)
+        self.v_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=False)
 
     def prepare(self) -> None:
         """Merges the projections, and the norms' weights into rows `(H, 1, D)` for all heads; values have ones."""

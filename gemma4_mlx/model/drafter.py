@@ -30,8 +30,8 @@ class DraftAttention(nn.Module):
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.q_norm = nn.RMSNorm(layer.head_dim, eps=config.rms_norm_eps)
         self.head_dim, self.window = layer.head_dim, layer.window
-        self._periods = rotary_periods(layer.head_dim, layer.rope)
-        self._turned = 2 * self._periods.size
+        self._periods = rotary_periods(layer)
+        self._turned = layer.turned
 
     def prepare(self, target: FullAttention) -> None:
         """Puts a full layer's queries into the order of the target's cache, with the target's key norm folded in."""

@@ -11,10 +11,9 @@ so a position is kept as k_turned, v_rest and v_turned: `D + 2r` numbers instead
 from collections.abc import Sequence
 
 import mlx.core as mx
-import mlx.nn as nn
 
 from gemma4_mlx.config import LayerConfig, TextConfig
-from gemma4_mlx.model.attention import merge_heads, rotary_periods, rotate, split_heads
+from gemma4_mlx.model.attention import Attention, merge_heads, rotate, split_heads
 from gemma4_mlx.model.cache import SharedCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.projection import last_outputs, merge, reorder
@@ -23,21 +22,12 @@ SCORES_BUDGET = 96 * 2**20
 """Bytes of one array of scores. Queries are read in tiles that keep to it, each against all of its keys."""
 
 
-class FullAttention(nn.Module):
+class FullAttention(Attention):
     """Self-attention with scale 1.0 over all earlier positions. Works on weights that `prepare` has put in order."""
 
     def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
-        super().__init__()
-        self.num_heads, self.num_kv_heads = config.num_attention_heads, layer.num_key_value_heads
-        self.head_dim, self.eps = layer.head_dim, config.rms_norm_eps
-        width, kv_width = self.num_heads * layer.head_dim, self.num_kv_heads * layer.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
-        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
-        self.q_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
-        self.k_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
-        self._periods = rotary_periods(layer.head_dim, layer.rope)
-        self._turned = 2 * self._periods.size
+        super().__init__(config, layer)
+        self._turned = layer.turned
 
     def prepare(self) -> None:
         """Puts the dimensions that turn first, and the key norm's other weights into the queries' norm."""
@@ -52,13 +42,14 @@ class FullAttention(nn.Module):
     def __call__(self, x: mx.array, cache: SharedCache, tiles: Sequence[Tile]) -> mx.array:
         """Maps `(B, L, hidden)` to `(B, queries, hidden)`; of a sliding layer's tiles only the queries count."""
         offset, queries = cache.offset, tiles[-1].stop
-        if queries < x.shape[1]:
+        written = queries < x.shape[1]
+        if written:
             self.write(x, cache)
             offset, x = cache.offset - queries, x[:, -queries:]
         heads = mx.fast.rms_norm(split_heads(self.qk_proj(x), self.head_dim), None, self.eps)
         weighted = heads * self.qk_norm
         turned = rotate(weighted[..., : self._turned], offset, self._periods)
-        if offset == cache.offset:
+        if not written:
             values = heads[:, self.num_heads :]
             cache.update(turned[:, self.num_heads :], values[..., self._turned :], values[..., : self._turned])
         rest = weighted[:, : self.num_heads, :, self._turned :]
