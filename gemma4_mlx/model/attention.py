@@ -43,7 +43,7 @@ def merge_heads(x: mx.array) -> mx.array:
 
 
 class Attention(nn.Module):
-    """What both kinds of attention are made of: the checkpoint's projections and norms."""
+    """What both kinds of attention are made of: the checkpoint's projections and norms. Full layers have no v_proj."""
 
     def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
         super().__init__()
@@ -52,6 +52,8 @@ class Attention(nn.Module):
         width, kv_width = self.num_heads * layer.head_dim, self.num_kv_heads * layer.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        if layer.window is not None:
+            self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.q_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
         self.k_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
@@ -60,10 +62,6 @@ class Attention(nn.Module):
 
 class SlidingAttention(Attention):
     """Self-attention with scale 1.0; queries and keys are normalised by learned weights, values without."""
-
-    def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
-        super().__init__(config, layer)
-        self.v_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=False)
 
     def prepare(self) -> None:
         """Merges the projections, and the norms' weights into rows `(H, 1, D)` for all heads; values have ones."""
