@@ -26,6 +26,11 @@ SHAPES = {
     "full layers first and last": {
         "layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
     },
+    "sliding layer last": {
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "num_hidden_layers": 3,
+        "sliding_window": 6,
+    },
     "two global heads": {"num_global_key_value_heads": 2, "global_head_dim": 32},
 }
 CASES = ("text", "image", "image at the start", "two images touching", "audio", "video and image", "everything")

@@ -76,11 +76,8 @@ class SlidingAttention(Attention):
         queries, keys, values = self._heads(x, cache)
         if tiles[-1].stop < x.shape[1]:
             queries = queries[:, :, x.shape[1] - tiles[-1].stop :]
-        if len(tiles) == 1:
-            attended = _attend(queries, keys, values, tiles[0].mask)
-        else:
-            attended = mx.concatenate([_attend_tile(queries, keys, values, tile) for tile in tiles], axis=2)
-        return self.o_proj(merge_heads(attended))
+        attended = [_attend(queries, keys, values, tile) for tile in tiles]
+        return self.o_proj(merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0]))
 
     def write(self, x: mx.array, cache: SlidingCache) -> None:
         """Puts the keys and values of `(B, L, hidden)` into the cache."""
@@ -102,10 +99,10 @@ class SlidingAttention(Attention):
         return queries, *cache.update(written)
 
 
-def _attend_tile(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
-    seen = slice(tile.first, tile.last)
-    return _attend(queries[:, :, tile.start : tile.stop], keys[:, :, seen], values[:, :, seen], tile.mask)
-
-
-def _attend(queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
-    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=mask)
+def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
+    """Attention of a tile's queries. What it covers whole is not cut, as a cut is work too in each step of a reply."""
+    if (tile.start, tile.stop) != (0, queries.shape[2]):
+        queries = queries[:, :, tile.start : tile.stop]
+    if (tile.first, tile.last) != (0, keys.shape[2]):
+        keys, values = keys[:, :, tile.first : tile.last], values[:, :, tile.first : tile.last]
+    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=tile.mask)
