@@ -8,7 +8,10 @@ import pytest
 from gemma4_mlx.agent import ToolResult, run_agent
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.prompt.calls import ToolCall
-from gemma4_mlx.prompt.reply import Piece
+from gemma4_mlx.prompt.messages import read_messages
+from gemma4_mlx.prompt.processor import Processor
+from gemma4_mlx.prompt.reply import Piece, ReplyParser
+from gemma4_mlx.prompt.template import ChatTemplate
 from gemma4_mlx.prompt.tools import read_tools
 
 
@@ -106,3 +109,68 @@ def test_a_tool_that_cannot_be_run_is_refused_before_anything_is_asked() -> None
     with pytest.raises(UsageError, match="nothing to run for the tool search"):
         list(run_agent(reply, [], declared))
     assert heard == []
+
+
+def test_calls_keep_their_order_and_their_ids_count_on() -> None:
+    two = [*call("add", first=1, second=1), *call("add", first=2, second=2)]
+    reply, _ = scripted(two, call("add", first=3, second=3), [Piece("answer", "Done.")])
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
+    assert [result.text for result in results(list(run_agent(reply, messages, TOOLS)))] == ["2", "4", "6"]
+    answered = [(m["tool_call_id"], m["content"]) for m in messages if m["role"] == "tool"]
+    assert answered == [("call_1", "2"), ("call_2", "4"), ("call_3", "6")]
+
+
+def test_an_interrupted_step_leaves_no_half_of_it() -> None:
+    reply, _ = scripted([*call("add", first=1, second=1), *call("add", first=2, second=2)])
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
+    loop = run_agent(reply, messages, TOOLS)
+    while not isinstance(next(loop), ToolResult):
+        pass
+    loop.close()
+    assert messages == [{"role": "user", "content": "?"}]
+
+
+def get_weather(city: str) -> dict[str, int]:
+    """Get the weather."""
+    return {"degrees": len(city)}
+
+
+def ids_of(processor: Processor, marked: str) -> list[int]:
+    return [
+        id
+        for control, text in processor.tokenizer.pieces(marked)
+        for id in ([control] if control is not None else processor.tokenizer.encode(text))
+    ]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_history_renders_as_it_was_said(processor: Processor, published: bool, request: Any) -> None:
+    template = processor.template
+    if published:
+        template = ChatTemplate.from_folder(request.getfixturevalue("shared") / "reference")
+    said = [
+        '<|channel>thought\nLook.\n<channel|>One moment.<|tool_call>call:get_weather{city:<|"|>Rome<|"|>}<tool_call|>'
+        '<|tool_call>call:get_weather{city:<|"|>Oslo!<|"|>}<tool_call|><|tool_response>',
+        'And Bonn.\n<channel|><|tool_call>call:get_weather{city:<|"|>Bonn<|"|>}<tool_call|><|tool_response>',
+        "Good.\n<channel|>Rome is warm.<turn|>",
+    ]
+    replies, prompts = iter(said), []
+
+    def render(messages: Sequence[dict[str, Any]], last: bool = True) -> str:
+        read, _ = read_messages(messages, processor.tokenizer.quote)
+        return template.render(read, enable_thinking=True, add_generation_prompt=last, tools=None)
+
+    def reply(messages: Sequence[dict[str, Any]]) -> Iterator[Piece]:
+        prompts.append(render(messages))
+        parser = ReplyParser(processor.tokenizer, ids_of(processor, prompts[-1]), [processor.tokenizer.id("<turn|>")])
+        yield from (parser.feed(id) for id in ids_of(processor, next(replies)))
+
+    messages = [{"role": "user", "content": "Warm in Rome?"}]
+    list(run_agent(reply, messages, read_tools([get_weather])))
+    start = "<|turn>system\n<|think|>\n<turn|>\n<|turn>user\nWarm in Rome?<turn|>\n<|turn>model\n"
+    first = start + said[0] + 'response:get_weather{value:<|"|>{"degrees": 4}<|"|>}<tool_response|>'
+    first += '<|tool_response>response:get_weather{value:<|"|>{"degrees": 5}<|"|>}<tool_response|>'
+    thinking = "<|channel>thought\n"
+    second = first + thinking + said[1] + 'response:get_weather{value:<|"|>{"degrees": 4}<|"|>}<tool_response|>'
+    assert prompts == [start, first + thinking, second + thinking]
+    assert render(messages, last=False) == second + thinking + said[2] + "\n"
