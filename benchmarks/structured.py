@@ -22,10 +22,11 @@ from benchmarks.small_tokenizer import train_tokenizer
 from gemma4_mlx.api import load
 from gemma4_mlx.engine.constraint import Constraint
 from gemma4_mlx.engine.decode import step
+from gemma4_mlx.engine.guide import keep_only
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.engine.schema import compile_schema
-from gemma4_mlx.engine.vocabulary import Vocabulary, keep_only, token_bytes
+from gemma4_mlx.engine.vocabulary import Vocabulary
 from gemma4_mlx.model.unified import Gemma4Unified
 
 PERSON = {
@@ -105,7 +106,7 @@ def main() -> None:
     grammar = compile_schema(SCHEMA)
     ids = processor.tokenizer.encode(json.dumps(ANSWER))
     masks = sorted(1e3 * second for second in looks(words, grammar, ids))
-    known = len(token_bytes(processor.tokenizer))
+    known = len(processor.tokenizer.token_bytes())
     print(f"{size:,} tokens in the head, {known:,} of them the tokenizer's; {len(ids)} in the answer.")
     print(
         f"Building the vocabulary {built:.1f} s, once; a mask {median(masks):.3f} ms, the slowest {masks[-1]:.1f} ms.\n"

@@ -8,6 +8,7 @@ from typing import Any
 from gemma4_mlx.checkpoint.hub import resolve
 from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.engine.generation import Response, stream
+from gemma4_mlx.engine.guidance import AnswerGrammar
 from gemma4_mlx.engine.memory import working_set
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.plan import Plan, need
@@ -16,6 +17,8 @@ from gemma4_mlx.errors import UsageError
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import MediaOptions, Processor
+from gemma4_mlx.prompt.prompt import Prompt
+from gemma4_mlx.prompt.tools import AnyTool, read_tools
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A user's question, or messages `{"role", "content": str | [{"type": "text" | "image" | "audio" | "video", ...}]}`."""
@@ -74,14 +77,15 @@ def load_drafter(path_or_repo: str | Path, *, revision: str | None = None, offli
 def stream_generate(
     model: Gemma4Unified,
     processor: Processor,
-    prompt: Messages,
+    prompt: Messages | Prompt,
     *,
     images: Sequence[Any] = (),
     audio: Sequence[Any] = (),
     videos: Sequence[Any] = (),
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[AnyTool] = (),
     enable_thinking: bool = False,
     prefill_response: str = "",
+    json_schema: Mapping[str, Any] | None = None,
     media: MediaOptions | None = None,
     template_variables: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -92,32 +96,55 @@ def stream_generate(
     """Yields the reply to a question or conversation piece by piece.
 
     `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, or what is decoded already) go with a question given
-    as text: pictures and films before it, sounds after it. `options` are fields of GenerationOptions; what is not given
-    comes from the checkpoint. A `session` given again with a longer conversation reads only what is new; a `drafter`
-    guesses tokens ahead. Raises GemmaError for input that can't be read, UsageError for options out of range.
+    as text: pictures and films before it, sounds after it. `tools` are declared to the model, not run: see `run_agent`.
+    With `json_schema` the answer is JSON that validates against it. `options` are fields of GenerationOptions; what is
+    not given comes from the checkpoint. A `session` given again with a longer conversation reads only what is new; a
+    `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. Raises GemmaError for input that can't
+    be read, and behind the last piece where the reply ends before its JSON does; UsageError for options out of range.
     """
     written = GenerationOptions.from_config(processor.generation_config, **options)
-    if isinstance(prompt, str):
-        messages: Sequence[Mapping[str, Any]] = [user_message(prompt, images, audio, videos)]
-    elif images or audio or videos:
-        raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
+    declared = list(read_tools(tools).values())
+    answer = _answer_grammar(json_schema, written, prefill_response, may_call=bool(declared))
+    if isinstance(prompt, Prompt):
+        read = prompt
     else:
-        messages = prompt
-    read = processor.prompt(
-        messages,
-        tools=tools,
-        enable_thinking=enable_thinking,
-        prefill_response=prefill_response,
-        media=media,
-        template_variables=template_variables,
-    )
-    return stream(model, processor.tokenizer, read, written, progress, session, drafter)
+        read = processor.prompt(
+            _messages(prompt, images, audio, videos),
+            tools=[tool.declaration() for tool in declared],
+            enable_thinking=enable_thinking,
+            prefill_response=prefill_response,
+            media=media,
+            template_variables=template_variables,
+        )
+    return stream(model, processor.tokenizer, read, written, progress, session, drafter, answer)
 
 
 def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arguments: Any) -> str:
     """The whole answer, without any thought. Takes the arguments of `stream_generate`."""
     pieces = stream_generate(model, processor, prompt, **arguments)
     return "".join(piece.text for piece in pieces if piece.channel == "answer")
+
+
+def _messages(
+    prompt: Messages, images: Sequence[Any], audio: Sequence[Any], videos: Sequence[Any]
+) -> Sequence[Mapping[str, Any]]:
+    if isinstance(prompt, str):
+        return [user_message(prompt, images, audio, videos)]
+    if images or audio or videos:
+        raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
+    return prompt
+
+
+def _answer_grammar(
+    schema: Mapping[str, Any] | None, options: GenerationOptions, prefill_response: str, *, may_call: bool
+) -> AnswerGrammar | None:
+    if schema is None:
+        return None
+    if prefill_response or options.stop:
+        raise UsageError("an answer that keeps to a JSON schema can't be begun or stopped by other text; leave it out")
+    from gemma4_mlx.engine.schema import compile_schema
+
+    return AnswerGrammar(compile_schema(schema), may_call)
 
 
 def user_message(

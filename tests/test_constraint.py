@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemma4_mlx.engine.constraint import Constraint
+from gemma4_mlx.engine.guide import Bits, keep_only, token_set
 from gemma4_mlx.engine.schema import compile_schema
-from gemma4_mlx.engine.vocabulary import Bits, Vocabulary, keep_only, token_bytes, vocabulary
+from gemma4_mlx.engine.vocabulary import Vocabulary, vocabulary
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.prompt.processor import Processor
 
@@ -78,7 +79,7 @@ SCHEMAS = [
 
 def draw(words: Vocabulary, limiting: Constraint, seed: int) -> str:
     """A random reply that closes what is open sooner or later."""
-    rng, tokens, ids = random.Random(seed), token_bytes(words.tokenizer), []
+    rng, tokens, ids = random.Random(seed), words.tokenizer.token_bytes(), []
     for step in range(2000):
         allowed = sorted(set_of(limiting.allowed()))
         ending = [id for id in allowed if id in words.end_ids or tokens[id] in (b'"', b"}", b"]", b"0", b"1")]
@@ -201,7 +202,7 @@ def test_guesses_end_before_the_first_that_is_not_allowed(words: Vocabulary, pro
 def test_logits_of_other_tokens_are_dropped(words: Vocabulary) -> None:
     logits = mx.random.normal((1, words.size), key=mx.random.key(0))
     kept = sorted({0, 3, 8, 300, words.size - 1})
-    left = np.array(keep_only(logits, words.bits(kept)))
+    left = np.array(keep_only(logits, token_set(words.size, kept)))
     assert np.flatnonzero(np.isfinite(left[0])).tolist() == kept
     assert (left[0, kept] == np.array(logits)[0, kept]).all()
 

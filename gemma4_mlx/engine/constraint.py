@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from gemma4_mlx.engine.vocabulary import Bits, Vocabulary
+from gemma4_mlx.engine.guide import Bits, contains, token_set
+from gemma4_mlx.engine.vocabulary import Vocabulary
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.prompt.calls import QUOTE
 from gemma4_mlx.prompt.reply import CALL_END, CALL_START, CHANNEL_END, CHANNEL_START, RESPONSE_START
@@ -43,9 +44,9 @@ class Constraint:
         self._think, self._thought, self._call, called, response, quote, self._turn = map(words.tokenizer.id, marks)
         self._called = called
         self._fixed = {
-            "thought": words.text | words.bits([self._thought]),
-            "call": words.text | words.bits([called, quote]),
-            "called": words.bits([self._call, response]),
+            "thought": words.text | token_set(words.size, [self._thought]),
+            "call": words.text | token_set(words.size, [called, quote]),
+            "called": token_set(words.size, [self._call, response]),
             "over": words.text_and_ends,
         }
         self._state = self._first(prompt_ids)
@@ -68,7 +69,7 @@ class Constraint:
         self._check()
         found = found & self._words.text_and_ends
         if phase == "start":
-            found |= self._words.bits([self._think] * self._state.may_think + [self._call] * self._may_call)
+            found |= token_set(self._words.size, [self._think] * self._state.may_think + [self._call] * self._may_call)
         if not found.any():
             raise GemmaError("the model has no token with which the answer could go on; change the JSON schema")
         return found
@@ -81,7 +82,7 @@ class Constraint:
         state, consumed = self._state, 0
         found: list[Bits] = []
         for token in tokens:
-            if found and not found[-1][token // 8] >> token % 8 & 1:
+            if found and not contains(found[-1], token):
                 break
             consumed += self._move(token)
             found.append(self.allowed())

@@ -8,6 +8,7 @@ from typing import Literal
 import mlx.core as mx
 
 from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
+from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
 from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.options import AUTO, GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
@@ -71,12 +72,14 @@ def stream(
     progress: Callable[[int, int], None] | None = None,
     session: Session | None = None,
     drafter: Drafter | None = None,
+    answer: AnswerGrammar | None = None,
 ) -> Iterator[Response]:
     """Yields the reply piece by piece; the last one has a finish_reason.
 
     With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. Raises
-    GemmaError where the prompt leaves no room in the model's context, DoesNotFitError where it does not fit into
-    memory; then weights that are still on disk stay there.
+    GemmaError where the prompt leaves no room in the model's context, or, behind the last piece, where an answer that
+    has a grammar did not come to its end; DoesNotFitError where it does not fit into memory: then weights that are
+    still on disk stay there.
     """
     total = check_length(model, prompt, options)
     wanted = memory_need(model, prompt, options, session, drafter)
@@ -90,17 +93,19 @@ def stream(
         drafter.prepare(model)
     clock = _Clock(len(prompt.ids), plan.kv_bits)
     reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop)
-    if session is None:
-        caches = model.make_caches(total, plan.kv_bits, options.kv_group_size)
-        hidden = read_hidden(model, prompt, caches, options.prefill_step_size, progress)
-    else:
-        hidden = session.read_hidden(prompt, total, options.prefill_step_size, progress)
-        caches, clock.reused = session.caches, session.reused
+    with Guidance(tokenizer, model.config.text.vocab_size, options, answer) as guidance:
+        if session is None:
+            caches = model.make_caches(total, plan.kv_bits, options.kv_group_size)
+            hidden = read_hidden(model, prompt, caches, options.prefill_step_size, progress)
+        else:
+            hidden = session.read_hidden(prompt, total, options.prefill_step_size, progress)
+            caches, clock.reused = session.caches, session.reused
+        guide = guidance.guide(prompt.ids)
     sampler = Sampler(options, model.config.text.vocab_size, prompt.ids)
     source: DraftSource = PromptLookup(prompt.ids) if drafter is None else DraftModel(drafter, model, caches)
     pacer = clock.pacer = Pacer(None if options.num_draft_tokens == AUTO else int(options.num_draft_tokens))
     limit = total - len(prompt.ids)
-    tokens = decode_with_drafts(model, caches, hidden, sampler, limit, options.eos_ids, source, pacer)
+    tokens = decode_with_drafts(model, caches, hidden, sampler, limit, options.eos_ids, source, pacer, guide)
     token = -1
     for token in tokens if session is None else session.follow(tokens):
         clock.tick()
@@ -109,6 +114,7 @@ def stream(
             break
     reason: FinishReason = "stop" if reply.stopped or token in options.eos_ids else "length"
     yield clock.response(token, reply.finish(), reason)
+    guidance.check_end()
 
 
 def memory_need(

@@ -25,6 +25,7 @@ class GenerationOptions:
         repetition_penalty: divide positive and multiply negative logits of tokens already seen; 1 changes nothing.
         suppress_tokens: ids that are never chosen, greedy decoding included.
         seed: makes sampling repeatable; None takes a new one each time.
+        thinking_budget: at most this many tokens of thought; then it is ended and the answer follows. None sets none.
         eos_ids: ids that end the reply.
         stop: strings that end the answer; they are not part of it.
         max_kv_size: at most this many positions for prompt and reply together; None is the model's whole context.
@@ -44,6 +45,7 @@ class GenerationOptions:
     repetition_penalty: float = 1.0
     suppress_tokens: Sequence[int] = ()
     seed: int | None = None
+    thinking_budget: int | None = None
     eos_ids: Sequence[int] = ()
     stop: Sequence[str] = ()
     max_kv_size: int | None = None
@@ -61,6 +63,8 @@ class GenerationOptions:
         _check("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")
         _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty <= 100, "over 0 up to 100")
         _check("seed", self.seed, self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2**64 - 1")
+        budget = self.thinking_budget
+        _check("thinking_budget", budget, budget is None or budget >= 0, "from 0 up")
         _check("max_kv_size", self.max_kv_size, self.max_kv_size is None or self.max_kv_size >= 2, "from 2 up")
         _check("kv_bits", self.kv_bits, self.kv_bits in (AUTO, NONE, 8, 4), "auto, none, 8 or 4")
         _check("kv_group_size", self.kv_group_size, self.kv_group_size in (32, 64, 128), "32, 64 or 128")

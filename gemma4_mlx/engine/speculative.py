@@ -12,6 +12,7 @@ import numpy as np
 
 from gemma4_mlx.engine.decode import CLEAR_EVERY
 from gemma4_mlx.engine.drafts import DraftSource
+from gemma4_mlx.engine.guide import Guide, keep_only
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.model.cache import Cache
@@ -27,28 +28,31 @@ def decode_with_drafts(
     stop_ids: Collection[int],
     source: DraftSource,
     pacer: Pacer,
+    guide: Guide | None = None,
 ) -> Iterator[int]:
-    """Yields up to `max_tokens` ids; a stop id is yielded and ends it.
+    """Yields up to `max_tokens` ids, all of them allowed by the guide; a stop id is yielded and ends it.
 
     `hidden` `(1, 1, hidden)` is that of the last position read. Between two ids of one pass the caches are ahead of
     what was yielded by less than the pass; they hold none of the tokens that were guessed wrongly.
     """
-    token = sampler(model.logits(hidden)[:, 0])
+    token = sampler(keep_only(model.logits(hidden)[:, 0], None if guide is None else guide.allowed()))
     mx.async_eval(token)
     count, cleared = 0, 0
     while count < max_tokens:
         length = min(pacer.length(), max_tokens - count - 1)
         guesses = source.propose(token, hidden, length) if length > 0 else None
         if guesses is None:
-            hidden, following = _plain_step(model, caches, sampler, token, more=count + 1 < max_tokens)
+            hidden, following = _plain_step(model, caches, sampler, token, guide, more=count + 1 < max_tokens)
             values = np.array(token).tolist()
             token = following
             pacer.plain()
         else:
-            values, token, hidden = _checked_pass(model, caches, sampler, token, guesses, stop_ids)
+            values, token, hidden = _checked_pass(model, caches, sampler, token, guesses, stop_ids, guide)
             pacer.pass_done(guesses.size, len(values) - 1)
         for value in values:
             source.append(value)
+            if guide is not None:
+                guide.accept(value)
             count += 1
             yield value
             if value in stop_ids:
@@ -59,13 +63,20 @@ def decode_with_drafts(
 
 
 def _plain_step(
-    model: Gemma4Unified, caches: Sequence[Cache], sampler: Sampler, token: mx.array, *, more: bool
+    model: Gemma4Unified,
+    caches: Sequence[Cache],
+    sampler: Sampler,
+    token: mx.array,
+    guide: Guide | None,
+    *,
+    more: bool,
 ) -> tuple[mx.array, mx.array]:
     """Starts the step after a token that may still be on its way."""
     if not more:
         return token, token
     hidden = model(model.language_model.model.embed(token[None]), caches)
-    following = sampler(model.logits(hidden)[:, 0])
+    (logits,) = _allowed(model.logits(hidden), guide, token)
+    following = sampler(logits)
     mx.async_eval(following)
     return hidden, following
 
@@ -77,26 +88,40 @@ def _checked_pass(
     token: mx.array,
     guesses: mx.array,
     stop_ids: Collection[int],
+    guide: Guide | None,
 ) -> tuple[list[int], mx.array, mx.array]:
     """Checks guesses behind a token in one pass.
 
     Returns the tokens that are certain (the one given and the guesses that held), the next one, and the hidden state
     before it. The caches hold the certain tokens.
     """
-    hidden = model(model.language_model.model.embed(mx.concatenate([token, guesses])[None]), caches)
-    logits = model.logits(hidden)
+    tokens = mx.concatenate([token, guesses])
+    hidden = model(model.language_model.model.embed(tokens[None]), caches)
     states, drawn = [], []
-    for position in range(guesses.size + 1):
-        drawn.append(sampler(logits[:, position]))
+    for logits in _allowed(model.logits(hidden), guide, tokens):
+        drawn.append(sampler(logits))
         states.append(sampler.state)
     following = mx.concatenate(drawn)
-    mx.eval(following, guesses, hidden)
-    values = np.array(mx.concatenate([token, guesses])).tolist()
+    mx.eval(following, tokens, hidden)
+    values = np.array(tokens).tolist()
     held = _held(np.array(following).tolist(), values, stop_ids)
     sampler.state = states[held]
     for cache in caches:
         cache.rollback(guesses.size - held)
     return values[: held + 1], following[held : held + 1], hidden[:, held : held + 1]
+
+
+def _allowed(logits: mx.array, guide: Guide | None, tokens: mx.array) -> list[mx.array]:
+    """Logits `(1, vocab)` behind each token of a pass, those of tokens that may not follow it at -inf.
+
+    With a guide, only up to the first token that it does not allow. It looks while the pass is on its way.
+    """
+    rows = [logits[:, position] for position in range(tokens.size)]
+    if guide is None:
+        return rows
+    mx.async_eval(logits)
+    sets = guide.ahead(np.array(tokens).tolist())
+    return [keep_only(row, bits) for row, bits in zip(rows, sets, strict=False)]
 
 
 def _held(drawn: list[int], values: list[int], stop_ids: Collection[int]) -> int:

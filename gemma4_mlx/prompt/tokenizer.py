@@ -21,6 +21,10 @@ MARK = "\ue000"
 """A private-use character. Where people's text has it, it is doubled."""
 
 
+SPACE = "▁"
+"""How vocabularies write a space."""
+
+
 class Tokenizer:
     """A checkpoint's `tokenizer.json`, its control tokens by content, and streaming decoding."""
 
@@ -70,6 +74,21 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; control tokens in it are spelled out."""
         return self._backend.encode(text, add_special_tokens=False).ids
+
+    def token_bytes(self) -> list[bytes]:
+        """What each id stands for; b"" where there is none. Control tokens stand for their names."""
+        ids = self._backend.get_vocab(with_added_tokens=True)
+        tokens = [b""] * (max(ids.values()) + 1)
+        for token, id in ids.items():
+            tokens[id] = self._bytes(token, id)
+        return tokens
+
+    def ends_line(self, id: int) -> bool:
+        """Whether a token ends with a line break."""
+        return self._bytes(self._backend.id_to_token(id) or "", id).endswith(b"\n")
+
+    def _bytes(self, token: str, id: int) -> bytes:
+        return self._byte_ids.get(id) or token.replace(SPACE, " ").encode()
 
     def decoder(self) -> "StreamDecoder":
         """A new streaming decoder."""

@@ -45,7 +45,11 @@ class Tool:
             raise GemmaError(f"{self.name}: {where}{_shortened(error.message)}")
 
 
-def read_tool(source: "Tool | Declaration | Callable[..., Any]") -> Tool:
+AnyTool = Tool | Declaration | Callable[..., Any]
+"""What `read_tool` takes."""
+
+
+def read_tool(source: AnyTool) -> Tool:
     """A tool from a Python function, from `{"type": "function", "function": {...}}`, or from the inner part alone.
 
     The inner part is `{"name", "description", "parameters": JSON schema}`. Raises GemmaError where it is none of these.
@@ -70,7 +74,7 @@ def read_tool(source: "Tool | Declaration | Callable[..., Any]") -> Tool:
     return tool
 
 
-def read_tools(sources: Sequence["Tool | Declaration | Callable[..., Any]"]) -> dict[str, Tool]:
+def read_tools(sources: Sequence[AnyTool]) -> dict[str, Tool]:
     """Tools by name. Raises GemmaError where two have the same."""
     tools: dict[str, Tool] = {}
     for tool in map(read_tool, sources):
