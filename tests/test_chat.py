@@ -19,6 +19,7 @@ from gemma4_mlx.commands import line_input
 from gemma4_mlx.commands.chat import main
 from gemma4_mlx.commands.line_input import read_message
 from gemma4_mlx.commands.slash import Call, Dropped, parse, paths
+from gemma4_mlx.prompt.processor import Processor
 
 ROOT = Path(__file__).resolve().parent.parent
 TAKEN_BACK = "the question was taken back: /retry sends it again, /clear makes room, a shorter question needs less"
@@ -34,16 +35,22 @@ def nano() -> tuple[Any, Any]:
 def asked(nano: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What each turn was asked with, and how many positions were read again; the model is loaded once."""
     turns: list[dict[str, Any]] = []
-    stream = api.stream_generate
+    asked: dict[str, Any] = {}
+    stream, prompt = api.stream_generate, Processor.prompt
 
-    def spy(model: Any, processor: Any, messages: Any, **options: Any) -> Iterator[Any]:
-        turns.append({"messages": messages, **options})
-        for response in stream(model, processor, messages, **options):
+    def read(self: Processor, messages: Any, **options: Any) -> Any:
+        asked.update({"messages": messages, **options})
+        return prompt(self, messages, **options)
+
+    def spy(model: Any, processor: Any, prompt: Any, **options: Any) -> Iterator[Any]:
+        turns.append({**asked, **options})
+        for response in stream(model, processor, prompt, **options):
             turns[-1]["reused"], turns[-1]["length"] = response.reused_tokens, response.prompt_tokens
             yield response
 
     monkeypatch.setattr(api, "load", lambda *args, **options: nano)
     monkeypatch.setattr(api, "stream_generate", spy)
+    monkeypatch.setattr(Processor, "prompt", read)
     return turns
 
 
@@ -279,10 +286,10 @@ def test_an_error_in_a_turn_takes_it_back(
 ) -> None:
     stream = api.stream_generate
 
-    def fail(model: Any, processor: Any, messages: Any, **options: Any) -> Iterator[Any]:
-        if messages[-1]["content"] == "fail":
+    def fail(model: Any, processor: Any, prompt: Any, **options: Any) -> Iterator[Any]:
+        if processor.tokenizer.encode("fail")[-1] in prompt.ids[-12:]:
             raise RuntimeError("out of\nmemory")
-        return stream(model, processor, messages, **options)
+        return stream(model, processor, prompt, **options)
 
     monkeypatch.setattr(api, "stream_generate", fail)
     out, err = talk("Hello", "fail", "Who are you?")

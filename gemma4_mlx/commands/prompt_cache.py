@@ -1,4 +1,4 @@
-"""`--prompt-cache-file`: the session that a command goes on with and keeps."""
+"""The session of a command that asks more than once, and `--prompt-cache-file`, which keeps it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.prompt import Prompt
 
 
-def open_session(path: str, model: "Gemma4Unified", prompt: "Prompt", options: "GenerationOptions") -> "Session":
-    """The session of the file, or a new one where there is no such file yet.
+def open_session(path: str | None, model: "Gemma4Unified", prompt: "Prompt", options: "GenerationOptions") -> "Session":
+    """The session of the file, or a new one where there is none yet.
 
     What does not fit is refused before weights are read. The file's own bits count where the options leave them open.
     """
@@ -21,15 +21,15 @@ def open_session(path: str, model: "Gemma4Unified", prompt: "Prompt", options: "
     from gemma4_mlx.engine.plan import check
     from gemma4_mlx.engine.session import Session
 
-    there = Path(path).expanduser().exists()
+    file = path if path is not None and Path(path).expanduser().exists() else None
     bits, group_size = options.kv_bits, options.kv_group_size
-    if there and bits == AUTO:
-        kept, group_size = session_file.kv_settings(path)
+    if file is not None and bits == AUTO:
+        kept, group_size = session_file.kv_settings(file)
         bits = kept or NONE
     need = memory_need(model, prompt, options, Session(model, kv_group_size=group_size))
     plan = check(need, need.choose(check_length(model, prompt, options), bits))
-    if there:
-        return session_file.load(model, path, plan.kv_bits, group_size, longest=0)
+    if file is not None:
+        return session_file.load(model, file, plan.kv_bits, group_size, longest=0)
     return Session(model, plan.kv_bits, group_size, longest=0)
 
 

@@ -4,7 +4,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gemma4_mlx.errors import GemmaError, one_line
+
 if TYPE_CHECKING:
+    from gemma4_mlx.agent import ToolResult
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.prompt.calls import ToolCall
 
@@ -16,7 +19,7 @@ def call_as_dict(call: "ToolCall") -> dict[str, Any]:
 
 @dataclass
 class Reply:
-    """What was said so far."""
+    """What was said so far, and the error that ended it, if one did."""
 
     content: str = ""
     reasoning: str = ""
@@ -24,6 +27,7 @@ class Reply:
     finish_reason: str | None = None
     first_token: float = 0.0
     last: "Response | None" = None
+    error: GemmaError | None = None
 
     def add(self, response: "Response") -> None:
         """Takes in one piece."""
@@ -37,12 +41,18 @@ class Reply:
             self.tool_calls.append(call_as_dict(response.call))
         self.finish_reason, self.last = response.finish_reason, response
 
+    def add_result(self, result: "ToolResult") -> None:
+        """Takes in what a call came to. Results come in the order of their calls."""
+        waiting = next(call for call in self.tool_calls if "result" not in call)
+        waiting |= {"result": result.text, "failed": result.failed}
+
     def as_dict(self) -> dict[str, Any]:
         """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
         figures = ("prompt_tokens", "reused_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
         texts = {"content": self.content, "reasoning": self.reasoning, "finish_reason": self.finish_reason}
         calls = {"tool_calls": self.tool_calls} if self.tool_calls else {}
-        return texts | calls | {name: getattr(self.last, name, None) for name in figures}
+        errors = {"error": one_line(self.error)} if self.error else {}
+        return texts | calls | errors | {name: getattr(self.last, name, None) for name in figures}
 
     def report(self) -> dict[str, str]:
         """The footer's lines, once there is a token."""

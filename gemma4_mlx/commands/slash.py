@@ -12,7 +12,7 @@ from gemma4_mlx.commands import conversation
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
-    from gemma4_mlx.commands.chat import Chat
+    from gemma4_mlx.commands.talk import Chat
     from gemma4_mlx.prompt.prompt import MediaKind
 
 ENDINGS: "dict[MediaKind, str]" = {

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, TextIO
 from gemma4_mlx.commands.reply import call_as_dict
 
 if TYPE_CHECKING:
+    from gemma4_mlx.agent import ToolResult
     from gemma4_mlx.engine.generation import Response
+    from gemma4_mlx.prompt.calls import ToolCall
 
 DIM, RESET, CLEAR_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
@@ -47,15 +49,22 @@ class Terminal:
         self.clear()
         if response.channel == "answer":
             self._write(sys.stdout, response.text)
-        elif response.channel == "tool":
-            self._show_call(response)
-        elif self._show_thought:
-            self._write(sys.stderr, f"{DIM}{response.text}{RESET}" if self._colour and response.text else response.text)
+        elif response.channel == "thought" and self._show_thought:
+            self._write(sys.stderr, self._dimmed(response.text))
 
-    def _show_call(self, response: "Response") -> None:
-        """A tool call in one line of JSON, once it is whole."""
-        if response.call is not None:
-            self._write(sys.stdout, json.dumps(call_as_dict(response.call), ensure_ascii=False) + "\n")
+    def show_call(self, call: "ToolCall") -> None:
+        """A call that somebody else is to make, as one line of JSON."""
+        self.end()
+        self._write(sys.stdout, json.dumps(call_as_dict(call), ensure_ascii=False) + "\n")
+
+    def show_result(self, result: "ToolResult") -> None:
+        """A call that was made and what it came to, in short."""
+        from gemma4_mlx.commands.tools import call_text
+        from gemma4_mlx.media.sources import printable
+
+        self.end()
+        came = printable(" ".join(result.text[:400].split()))
+        self.note(self._dimmed(f"{call_text(result.call)} -> {came}"))
 
     def end(self) -> None:
         """Ends the line that the reply left open."""
@@ -73,6 +82,9 @@ class Terminal:
         if self._status:
             print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
             self._status = False
+
+    def _dimmed(self, text: str) -> str:
+        return f"{DIM}{text}{RESET}" if self._colour and text else text
 
     def _write(self, stream: TextIO, text: str) -> None:
         if not text:

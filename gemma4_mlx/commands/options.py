@@ -1,0 +1,100 @@
+"""The options that generate and chat have in common, and what they come to."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gemma4_mlx.commands.planning import memory_options
+from gemma4_mlx.commands.terminal import Terminal
+
+if TYPE_CHECKING:
+    from gemma4_mlx.prompt.processor import MediaOptions
+
+NANO_NOTICE = (
+    "nano, the built-in demonstration model, answers: it knows simple shapes, digits, tones and sums. "
+    "For Gemma 4 itself: --model mlx-community/gemma-4-12B-it-4bit"
+)
+EIGHT_BITS = "plain caches would not fit: they are kept in 8 bits (--kv-bits none insists, --plan tells the sizes)"
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what names the checkpoint."""
+    group = parser.add_argument_group("the model")
+    group.add_argument("--model", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
+    group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    group.add_argument("--offline", action="store_true", help="use only what is downloaded already")
+    group.add_argument("--adapter-path", help="folder with LoRA adapters")
+    group.add_argument("--chat-template-config", type=_json_object, default={}, help="JSON object for the template")
+
+
+def add_media_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what `media_options` reads."""
+    group = parser.add_argument_group("reading media")
+    group.add_argument(
+        "--image-tokens", type=int, choices=(70, 140, 280, 560, 1120), help="detail of images; 1120 for text in them"
+    )
+    group.add_argument("--fps", type=float, help="frames a second of video (default: spread evenly)")
+    group.add_argument("--max-frames", type=int, help="at most this many frames of a video")
+    group.add_argument("--no-soundtrack", action="store_true", help="watch videos without their sound")
+
+
+def add_reply_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what `reply_options` reads."""
+    group = parser.add_argument_group("the reply (defaults: the checkpoint's generation_config.json)")
+    group.add_argument("--max-tokens", "-m", type=int, help="longest reply (default: 1024)")
+    group.add_argument("--temp", "--temperature", type=float, dest="temperature", help="0 takes the likeliest token")
+    group.add_argument("--top-p", type=float)
+    group.add_argument("--top-k", type=int)
+    group.add_argument("--min-p", type=float)
+    group.add_argument("--repetition-penalty", type=float)
+    group.add_argument("--seed", type=int, help="makes sampling repeatable")
+    group.add_argument("--stop", action="append", help="end the answer before this text; may be repeated")
+    group.add_argument("--enable-thinking", action="store_true", help="let the model think first")
+    group.add_argument("--thinking-budget", type=int, metavar="N", help="end the thought after N tokens")
+    group.add_argument("--hide-thinking", action="store_true", help="do not show the thought on stderr")
+
+
+def model_name(args: argparse.Namespace, terminal: Terminal) -> str:
+    """The checkpoint that is asked for; where there is none, the built-in one, and a line about it."""
+    from gemma4_mlx.checkpoint.hub import NANO
+
+    name = args.model or os.environ.get("GEMMA4_MODEL")
+    if not name:
+        terminal.note(NANO_NOTICE)
+    return name or NANO
+
+
+def media_options(args: argparse.Namespace, own: "MediaOptions") -> "MediaOptions":
+    """The checkpoint's media options with what the command line changes."""
+    given = {"image_tokens": args.image_tokens, "fps": args.fps, "max_frames": args.max_frames}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(own, soundtrack=not args.no_soundtrack, **changes)
+
+
+def reply_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the reply; None where it says nothing."""
+    names = (
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "seed",
+        "stop",
+        "thinking_budget",
+    )
+    return {name: getattr(args, name) for name in names} | memory_options(args)
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("a JSON object is expected")
+    return value

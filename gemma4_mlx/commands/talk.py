@@ -1,0 +1,222 @@
+"""A conversation and what answers in it."""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gemma4_mlx.commands import conversation
+from gemma4_mlx.commands.conversation import Message, Part
+from gemma4_mlx.commands.options import EIGHT_BITS, media_options, reply_options
+from gemma4_mlx.commands.planning import show_plan
+from gemma4_mlx.commands.reply import Reply
+from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.commands.tools import Toolbox
+from gemma4_mlx.errors import GemmaError, one_line
+
+if TYPE_CHECKING:
+    from gemma4_mlx.engine.generation import Response
+    from gemma4_mlx.engine.options import GenerationOptions
+    from gemma4_mlx.engine.plan import Need
+    from gemma4_mlx.engine.session import Session
+    from gemma4_mlx.model.drafter import Drafter
+    from gemma4_mlx.model.unified import Gemma4Unified
+    from gemma4_mlx.prompt.processor import MediaOptions, Processor
+    from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
+
+FAILURES = (GemmaError, OSError, MemoryError, RuntimeError, UnicodeError)
+"""What spoils one turn and not the chat."""
+
+
+@dataclass
+class Chat:
+    """A conversation and what answers in it.
+
+    Attributes:
+        messages: what was said, without the instructions and without thoughts.
+        pending: media for the next question.
+        unsent: the conversation with a question that got no answer; /retry sends it again.
+        session: the caches, kept from turn to turn.
+        toolbox: what the model may call.
+        over: whether it is to end.
+    """
+
+    args: argparse.Namespace
+    terminal: Terminal
+    model: "Gemma4Unified"
+    processor: "Processor"
+    options: "GenerationOptions"
+    drafter: "Drafter | None"
+    session: "Session"
+    system: str = field(init=False)
+    think: bool = field(init=False)
+    media: "MediaOptions" = field(init=False)
+    messages: list[Message] = field(default_factory=list)
+    pending: list[Part] = field(default_factory=list)
+    unsent: list[Message] | None = None
+    toolbox: Toolbox = field(default_factory=Toolbox)
+    over: bool = False
+
+    def __post_init__(self) -> None:
+        self.system, self.think = self.args.system, self.args.enable_thinking
+        self.media = media_options(self.args, self.processor.media)
+        self.clear()
+
+    @property
+    def longest(self) -> int:
+        """Positions that the conversation may take."""
+        from gemma4_mlx.engine.generation import longest_context
+
+        return longest_context(self.model, self.options)
+
+    def clear(self) -> None:
+        """Forgets what was said and attached, and frees its memory; the instructions stay."""
+        self.messages, self.pending, self.unsent = [], [], None
+        self._renew_session(None if isinstance(self.options.kv_bits, str) else self.options.kv_bits)
+
+    def attach(self, files: "Sequence[tuple[MediaKind, str]]") -> None:
+        """Decodes files for the next question: all of them, or none where one can't be read."""
+        from gemma4_mlx.media.sources import printable
+
+        self.terminal.status("reading media")
+        parts = [part for kind, path in files for part in conversation.attach(kind, path, self.media)]
+        self.pending += parts
+        names = ", ".join(printable(os.path.basename(path), 60) for _, path in files)
+        self.terminal.note(f"attached to the next question: {names}")
+
+    def say(self, text: str) -> None:
+        """Asks a question about what is attached."""
+        parts, self.pending = self.pending, []
+        self.ask([*self.messages, conversation.user_turn(text, parts)])
+
+    def retry(self) -> None:
+        """Asks the last question again; its old answer stays until there is a new one."""
+        messages = list(self.unsent or self.messages)
+        while messages and messages[-1]["role"] != "user":
+            messages.pop()
+        if not messages:
+            raise GemmaError("nothing was asked yet")
+        self.ask(messages)
+
+    def ask(self, messages: list[Message]) -> None:
+        """Streams the answer, running the tools that it calls; with it `messages` become the conversation.
+
+        Where no answer comes the conversation stays as it was.
+        """
+        from gemma4_mlx.agent import ToolResult, run_agent
+
+        self.unsent, told = messages, list(messages)
+        self.said = Reply()
+        try:
+            for event in run_agent(self._reply, told, self.toolbox.tools, confirm=self.toolbox.confirm):
+                if isinstance(event, ToolResult):
+                    self.terminal.show_result(event)
+                else:
+                    self.said.add(event)
+                    self.terminal.show(event)
+        except KeyboardInterrupt:
+            self.said.finish_reason = "interrupted"
+            told.append({"role": "assistant", "content": self.said.content})
+        except BrokenPipeError:
+            raise
+        except FAILURES as error:
+            cures = "/retry sends it again, /clear makes room, a shorter question needs less"
+            raise GemmaError(f"{one_line(error)}; the question was taken back: {cures}") from error
+        self.terminal.end()
+        if self.said.finish_reason == "interrupted" and not self.said.content:
+            self.terminal.note("stopped before an answer: the question was taken back, /retry sends it again")
+            return
+        self.messages, self.unsent = [without_thought(message) for message in told], None
+        self._conclude(self.said)
+
+    def usage(self) -> str:
+        """Tokens used and left, and the memory that is held."""
+        from gemma4_mlx.media.sources import size_text
+
+        attached = [conversation.user_turn("", self.pending)] if self.pending else []
+        messages = [*self.messages, *attached]
+        used = len(self._read(messages).ids) if messages else 0
+        held = f"the caches hold {self.session.held} tokens in {size_text(self.session.nbytes)}"
+        return f"{used} tokens used, {max(0, self.longest - used)} of {self.longest} left; {held}"
+
+    def plan(self) -> int:
+        """Prints what a conversation as long as it may be would need; returns the exit code."""
+        need = self._need(())
+        return show_plan(need, need.choose(self.longest, self.options.kv_bits))
+
+    def with_system(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages with the instructions before them."""
+        return [*([{"role": "system", "content": self.system}] if self.system else []), *messages]
+
+    def _reply(self, messages: Sequence[Message]) -> "Iterator[Response]":
+        """One reply of the model, of which `said` is kept."""
+        from gemma4_mlx import api
+
+        self.said = Reply()
+        prompt = self._read(messages)
+        self._make_ready(prompt)
+        return api.stream_generate(
+            self.model,
+            self.processor,
+            prompt,
+            session=self.session,
+            drafter=self.drafter,
+            progress=self.terminal.progress,
+            **reply_options(self.args),
+        )
+
+    def _read(self, messages: Sequence[Message]) -> "Prompt":
+        """The conversation as the model reads it."""
+        return self.processor.prompt(
+            self.with_system(messages),
+            tools=self.toolbox.declarations,
+            enable_thinking=self.think,
+            template_variables=self.args.chat_template_config,
+        )
+
+    def _conclude(self, said: Reply) -> None:
+        """Says whether the answer is whole."""
+        if said.finish_reason == "interrupted":
+            self.terminal.note("stopped; what was said so far is kept")
+        elif said.finish_reason == "length":
+            self.terminal.note("cut off: --max-tokens or the context allows no more; /tokens tells what is left")
+        if self.args.verbose and said.last is not None:
+            self.terminal.report(said.report())
+
+    def _make_ready(self, prompt: "Prompt") -> None:
+        """Warns where the context nears its end, and takes caches of fewer bits where plain ones would not fit."""
+        from gemma4_mlx.engine.generation import check_length
+
+        self.terminal.status("reading the prompt")
+        left = self.longest - len(prompt.ids)
+        if 0 < left < self.options.max_tokens:
+            self.terminal.note(
+                f"near the end of the context: {left} tokens are left for the answer; "
+                "/clear begins anew, a shorter question leaves more"
+            )
+        total = check_length(self.model, prompt, self.options)
+        bits = self._need(prompt.spans).choose(self.session.room(total), self.options.kv_bits).kv_bits
+        if bits not in (None, self.session.kv_bits):
+            self.terminal.note(EIGHT_BITS)
+            self._renew_session(bits)
+
+    def _renew_session(self, kv_bits: int | None) -> None:
+        """Empty caches in the place of the old ones; they grow ahead of need only as far as memory allows."""
+        from gemma4_mlx.engine.session import Session
+
+        self.session.clear()
+        self.session = Session(self.model, kv_bits, self.options.kv_group_size)
+        self.session.longest = min(self.longest, self._need(()).longest(kv_bits))
+
+    def _need(self, spans: "Sequence[Span]") -> "Need":
+        """What the model needs in memory, for conversations of any length with these media."""
+        from gemma4_mlx.engine.generation import memory_need
+        from gemma4_mlx.prompt.prompt import Prompt
+
+        return memory_need(self.model, Prompt((), spans), self.options, self.session, self.drafter)
+
+
+def without_thought(message: Message) -> Message:
+    """A message as it goes into the history."""
+    return {name: value for name, value in message.items() if name != "reasoning"}

@@ -1,0 +1,128 @@
+"""Tools of an MCP server at the command line: asked about, run, answered from; with the built-in model."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gemma4_mlx.commands import chat, generate
+
+pytest.importorskip("mcp")
+
+SERVER = """
+from mcp.server import MCPServer
+
+server = MCPServer("test")
+
+@server.tool()
+def get_weather(city: str) -> str:
+    "Get the weather in a city."
+    print("asked", city, file=open(r"{log}", "a"))
+    if city == "Oslo":
+        raise ValueError("no such station")
+    return "17 degrees, sunny"
+
+server.run()
+"""
+ROME, OSLO = "What is the weather in Rome?", "What is the weather in Oslo?"
+ANSWER = "It is 17 degrees and sunny in Rome."
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def run(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command with the tool; typed lines come from a terminal unless they are None."""
+    (tmp_path / "server.py").write_text(SERVER.replace("{log}", str(log)))
+    servers = {"mcpServers": {"weather": {"command": sys.executable, "args": [str(tmp_path / "server.py")]}}}
+    (tmp_path / "mcp.json").write_text(json.dumps(servers))
+
+    def command(main: Callable[[list[str]], int], *options: str, typed: str | None = None) -> tuple[int, str, str]:
+        stdin = io.StringIO(typed or "")
+        stdin.isatty = lambda: typed is not None  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code = main(["--model", "nano", "--mcp", str(tmp_path / "mcp.json"), *options])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+def asked(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def test_the_model_calls_a_tool_and_answers_from_it(run: Any, log: Path) -> None:
+    code, out, err = run(generate.main, "--yes", "-p", ROME)
+    assert (code, out, asked(log)) == (0, f"{ANSWER}\n", ["asked Rome"])
+    assert err.startswith('get_weather {"city": "Rome"} -> 17 degrees, sunny\n')
+
+
+def test_everything_is_in_the_json(run: Any) -> None:
+    code, out, _ = run(generate.main, "--yes", "--json", "--enable-thinking", "-p", ROME)
+    said = json.loads(out)
+    assert (code, said["content"], said["finish_reason"]) == (0, ANSWER, "stop")
+    assert said["tool_calls"] == [
+        {"name": "get_weather", "arguments": {"city": "Rome"}, "result": "17 degrees, sunny", "failed": False}
+    ]
+    assert said["reasoning"].startswith("I need the tool.")
+    assert said["reused_tokens"] > 50
+
+
+@pytest.mark.parametrize(
+    ("typed", "runs"), [("y\n", True), ("yes\n", True), ("n\n", False), ("\n", False), ("", False)]
+)
+def test_it_asks_before_a_tool_runs(run: Any, log: Path, typed: str, runs: bool) -> None:
+    code, out, err = run(generate.main, "-p", ROME, "-m", "40", typed=typed)
+    assert err.startswith('run get_weather {"city": "Rome"}? [y]es, [n]o, [a]lways: ')
+    assert (asked(log) == ["asked Rome"]) is runs
+    assert (code == 0 and ANSWER in out) is runs
+
+
+def test_nobody_to_ask_is_told_before_anything_is_loaded(run: Any, log: Path) -> None:
+    for main in (generate.main, chat.main):
+        code, out, err = run(main, *(["-p", ROME] if main is generate.main else []))
+        assert (code, out, asked(log)) == (2, "", [])
+        assert (
+            err == "error: --mcp asks before a tool runs, and standard input is no terminal: --yes runs them unasked\n"
+        )
+
+
+def test_a_chat_asks_once_where_it_may_always_run(run: Any, log: Path) -> None:
+    code, out, err = run(chat.main, "--temp", "0", typed=f"{ROME}\na\n{ROME}\n/exit\n")
+    assert (code, out.splitlines()) == (0, [ANSWER, ANSWER])
+    assert err.count("[a]lways: ") == 1
+    assert asked(log) == ["asked Rome"] * 2
+
+
+def test_a_chat_keeps_calls_and_responses(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "talk.json"
+    run(chat.main, "--yes", "--temp", "0", "--enable-thinking", typed=f"{ROME}\n/save {file}\n")
+    messages = json.loads(file.read_text())
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
+    assert messages[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": {"city": "Rome"}}
+    assert (messages[2]["content"], messages[3]["content"]) == ("17 degrees, sunny", ANSWER)
+    assert not any("reasoning" in message for message in messages)
+    _, out, _ = run(chat.main, "--yes", "--temp", "0", typed=f"/load {file}\n/retry\n")
+    assert out == f"{ANSWER}\n"
+
+
+def test_a_tool_that_fails_is_told_to_the_model(run: Any, log: Path) -> None:
+    _, _, err = run(generate.main, "--yes", "-p", OSLO, "-m", "40")
+    assert asked(log)[0] == "asked Oslo"
+    assert 'get_weather {"city": "Oslo"} -> error: ' in err
+
+
+def test_a_wrong_file_is_one_line(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {"weather": {"command": "/nowhere/server"}}}')
+    code, out, err = run(generate.main, "--yes", "-p", ROME)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: MCP server weather does not start: ")
+    assert err.count("\n") == 1
