@@ -96,7 +96,7 @@ def open_chat(args: argparse.Namespace) -> Chat:
 
     asked = reply_options(args)
     GenerationOptions(**{name: value for name, value in asked.items() if value is not None})
-    terminal = Terminal(show_thought=not args.hide_thinking)
+    terminal = Terminal(show_thought=not args.hide_thinking, markdown=True)
     model, processor = api.load(
         model_name(args, terminal),
         revision=args.revision,

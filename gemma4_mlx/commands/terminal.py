@@ -10,6 +10,7 @@ from gemma4_mlx.commands.reply import call_as_dict
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult
+    from gemma4_mlx.commands.markdown import MarkdownStream
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.prompt.calls import ToolCall
 
@@ -20,10 +21,12 @@ CONTROL_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not 
 
 
 class Terminal:
-    """Streams a reply. Status lines appear only where stderr is a terminal."""
+    """Streams a reply. Status lines appear only where stderr is a terminal, Markdown only where stdout is one."""
 
-    def __init__(self, show_thought: bool) -> None:
+    def __init__(self, show_thought: bool, markdown: bool = False) -> None:
         self._show_thought = show_thought
+        self._renders = markdown and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+        self._markdown: MarkdownStream | None = None
         self._interactive = sys.stderr.isatty()
         self._colour = self._interactive and "NO_COLOR" not in os.environ
         self._status = False
@@ -47,7 +50,9 @@ class Terminal:
     def show(self, response: "Response") -> None:
         """Prints a piece of the answer, or of the thought unless it is hidden."""
         self.clear()
-        if response.channel == "answer":
+        if response.channel == "answer" and self._renders:
+            self._render(response.text)
+        elif response.channel == "answer":
             self._write(sys.stdout, response.text)
         elif response.channel == "thought" and self._show_thought:
             self._write(sys.stderr, self._dimmed(response.text))
@@ -69,6 +74,9 @@ class Terminal:
     def end(self) -> None:
         """Ends the line that the reply left open."""
         self.clear()
+        if self._markdown is not None:
+            self._markdown.end()
+            self._markdown = None
         if self._open_line is not None:
             print(file=self._open_line, flush=True)
             self._open_line = None
@@ -83,12 +91,24 @@ class Terminal:
             print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
             self._status = False
 
+    def _render(self, text: str) -> None:
+        if not text:
+            return
+        if self._markdown is None:
+            from gemma4_mlx.commands.markdown import MarkdownStream
+
+            self.end()
+            self._markdown = MarkdownStream()
+        self._markdown.feed(text.translate(CONTROL_SYMBOLS))
+
     def _dimmed(self, text: str) -> str:
         return f"{DIM}{text}{RESET}" if self._colour and text else text
 
     def _write(self, stream: TextIO, text: str) -> None:
         if not text:
             return
+        if self._markdown is not None:
+            self.end()
         if self._open_line not in (None, stream):
             print(file=self._open_line, flush=True)
         plain = text.translate(CONTROL_SYMBOLS) if stream is sys.stdout and stream.isatty() else text
