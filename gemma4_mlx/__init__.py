@@ -9,6 +9,7 @@ print(generate(model, processor, "What is in this picture?", images=["photo.png"
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gemma4_mlx.agent import run_agent
     from gemma4_mlx.api import generate, load, plan, stream_generate
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.errors import GemmaError
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["GemmaError", "GenerationOptions", "MediaOptions", "generate", "load", "plan", "stream_generate"]
+__all__ = [
+    "GemmaError",
+    "GenerationOptions",
+    "MediaOptions",
+    "generate",
+    "load",
+    "plan",
+    "run_agent",
+    "stream_generate",
+]
 
 _HOMES = {
     "GemmaError": "gemma4_mlx.errors",
@@ -25,6 +35,7 @@ _HOMES = {
     "generate": "gemma4_mlx.api",
     "load": "gemma4_mlx.api",
     "plan": "gemma4_mlx.api",
+    "run_agent": "gemma4_mlx.agent",
     "stream_generate": "gemma4_mlx.api",
 }
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
 from gemma4_mlx.prompt.calls import ToolCall
@@ -34,6 +34,7 @@ class ToolResult:
     call: ToolCall
     text: str
     failed: bool = False
+    channel: Literal["result"] = field(default="result", init=False)
 
 
 def run_agent(
