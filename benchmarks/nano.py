@@ -20,6 +20,7 @@ from gemma4_mlx.media.images import Patches
 from gemma4_mlx.media.video import Video
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
+from gemma4_mlx.prompt.reply import CALL_END, CALL_START
 from training.data import mixture
 from training.data.sample import Clip, Picture, Sample
 
@@ -53,7 +54,7 @@ def as_messages(sample: Sample) -> list[dict[str, Any]]:
 
 
 def is_right(model: Gemma4Unified, processor: Processor, kv_bits: KVBits, sample: Sample) -> bool:
-    """Whether greedy decoding writes the answer exactly, after whatever it thinks."""
+    """Whether greedy decoding writes the answer or the tool call exactly, after whatever it thinks."""
     pieces = stream_generate(
         model,
         processor,
@@ -64,7 +65,8 @@ def is_right(model: Gemma4Unified, processor: Processor, kv_bits: KVBits, sample
         kv_bits=kv_bits,
         max_tokens=LONGEST_ANSWER,
     )
-    return "".join(piece.text for piece in pieces if piece.channel == "answer").strip() == sample.answer.strip()
+    said = "".join(piece.text for piece in pieces if piece.channel != "thought")
+    return said.strip() == sample.answer.replace(CALL_START, "").replace(CALL_END, "").strip()
 
 
 def draw(task: str, number: int, seen: bool) -> Sample:

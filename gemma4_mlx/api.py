@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gemma4_mlx.checkpoint.hub import resolve
+from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
 from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.guidance import AnswerGrammar
-from gemma4_mlx.engine.memory import working_set
+from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.plan import Plan, need
 from gemma4_mlx.engine.session import Session
@@ -23,6 +23,9 @@ from gemma4_mlx.prompt.tools import AnyTool, read_tools
 Messages = str | Sequence[Mapping[str, Any]]
 """A user's question, or messages `{"role", "content": str | [{"type": "text" | "image" | "audio" | "video", ...}]}`."""
 
+EARLY_SHARE = 0.9
+"""Share of the memory that the whole context may take for weights to load before the prompt is known."""
+
 
 def load(
     path_or_repo: str | Path,
@@ -30,18 +33,39 @@ def load(
     revision: str | None = None,
     offline: bool = False,
     adapter_path: str | Path | None = None,
-    lazy: bool = False,
+    lazy: bool | Literal["auto"] = False,
+    memory_limit: str | None = None,
 ) -> tuple[Gemma4Unified, Processor]:
     """Model and processor of a folder or Hub repository. Weights and tokenizer load side by side.
 
-    With `lazy` the weights stay on disk until the first prompt, whose memory is then checked before. Raises GemmaError
-    where something is missing, damaged or of another model.
+    With `lazy` the weights stay on disk until the first prompt, whose memory is then checked before; "auto" waits only
+    where a prompt could be too much for `memory_limit` (see GenerationOptions). Raises GemmaError where something is
+    missing, damaged or of another model.
     """
+    limit = working_set(memory_limit)
     folder = resolve(str(path_or_repo), revision=revision, offline=offline)
     with ThreadPoolExecutor(1) as pool:
         processor = pool.submit(Processor.from_folder, folder)
         model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
-        return model if lazy else model.prepare(), processor.result()
+        if not lazy or (lazy == "auto" and _any_prompt_fits(model, limit)):
+            model.prepare()
+        return model, processor.result()
+
+
+def _any_prompt_fits(model: Gemma4Unified, limit: int) -> bool:
+    """Whether the whole context fits, with some room for media and a drafter; then the allocator is kept to it."""
+    options = GenerationOptions()
+    wanted = need(
+        model,
+        None,
+        chunk=options.prefill_step_size,
+        kv_group_size=options.kv_group_size,
+        limit=int(limit * EARLY_SHARE),
+    )
+    whole = wanted.choose(model.config.text.max_position_embeddings, options.kv_bits)
+    if whole.fits:
+        keep_to(whole)
+    return whole.fits
 
 
 def plan(
@@ -70,8 +94,11 @@ def plan(
 
 
 def load_drafter(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> Drafter:
-    """The drafter of a folder or Hub repository, its weights on disk until it is used. Raises GemmaError."""
-    return open_drafter(resolve(str(path_or_repo), revision=revision, offline=offline))
+    """The drafter of a folder or Hub repository, its weights on disk until it is used; "nano" is the built-in model's.
+
+    Raises GemmaError.
+    """
+    return open_drafter(resolve_drafter(str(path_or_repo), revision=revision, offline=offline))
 
 
 def stream_generate(
@@ -82,7 +109,7 @@ def stream_generate(
     images: Sequence[Any] = (),
     audio: Sequence[Any] = (),
     videos: Sequence[Any] = (),
-    tools: Sequence[AnyTool] = (),
+    tools: Sequence[AnyTool] | None = None,
     enable_thinking: bool = False,
     prefill_response: str = "",
     json_schema: Mapping[str, Any] | None = None,
@@ -103,7 +130,7 @@ def stream_generate(
     be read, and behind the last piece where the reply ends before its JSON does; UsageError for options out of range.
     """
     written = GenerationOptions.from_config(processor.generation_config, **options)
-    declared = list(read_tools(tools).values())
+    declared = list(read_tools(tools or ()).values())
     answer = _answer_grammar(json_schema, written, prefill_response, may_call=bool(declared))
     if isinstance(prompt, Prompt):
         read = prompt

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from PIL import Image
 
 import gemma4_mlx
@@ -111,3 +113,15 @@ def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
     assert np.abs(logits(tmp_path) - logits(None)).max() > 0.1
     with pytest.raises(GemmaError, match=r"adapter_config.json and adapters.safetensors are expected there"):
         gemma4_mlx.load(tiny_folder, adapter_path=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("lazy", "memory_limit", "at_once"),
+    [(False, "1MB", True), (True, "16GB", False), ("auto", "16GB", True), ("auto", "1MB", False)],
+)
+def test_weights_wait_for_the_prompt_where_one_could_be_too_much(
+    tiny_folder: Path, lazy: Any, memory_limit: str, at_once: bool
+) -> None:
+    model, _ = gemma4_mlx.load(tiny_folder, lazy=lazy, memory_limit=memory_limit)
+    names = {name for name, _ in tree_flatten(model.parameters())}
+    assert any("qkv_proj" in name for name in names) is at_once

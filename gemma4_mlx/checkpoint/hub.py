@@ -11,6 +11,9 @@ NANO = "nano"
 NANO_FOLDER = Path(__file__).parent.parent / "nano"
 """The built-in demonstration model."""
 
+NANO_DRAFTER_FOLDER = NANO_FOLDER.with_name("nano_drafter")
+"""Its drafter, which has the same name where a drafter is asked for."""
+
 
 def resolve(path_or_repo: str, *, revision: str | None = None, offline: bool = False) -> Path:
     """The folder of a checkpoint: "nano" is built in, a local one is taken as it is, a repository is downloaded.
@@ -27,6 +30,13 @@ def resolve(path_or_repo: str, *, revision: str | None = None, offline: bool = F
     if not is_repository_name(path_or_repo):
         raise GemmaError(f"{path_or_repo}: no such folder, nor the name of a Hub repository (owner/name)")
     return _download(path_or_repo, revision, offline)
+
+
+def resolve_drafter(path_or_repo: str, *, revision: str | None = None, offline: bool = False) -> Path:
+    """The folder of a drafter, as `resolve` finds it; "nano" is the built-in model's."""
+    if path_or_repo == NANO:
+        return NANO_DRAFTER_FOLDER
+    return resolve(path_or_repo, revision=revision, offline=offline)
 
 
 def _download(repo: str, revision: str | None, offline: bool) -> Path:

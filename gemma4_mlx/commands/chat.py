@@ -89,7 +89,7 @@ def take_turn(chat: Chat, line: str) -> None:
 
 
 def open_chat(args: argparse.Namespace) -> Chat:
-    """Finds the model; its weights stay on disk until the first question."""
+    """Finds the model; its weights may stay on disk until the first question."""
     from gemma4_mlx import api
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
@@ -102,7 +102,8 @@ def open_chat(args: argparse.Namespace) -> Chat:
         revision=args.revision,
         offline=args.offline,
         adapter_path=args.adapter_path,
-        lazy=True,
+        lazy=True if args.plan else "auto",
+        memory_limit=args.memory_limit,
     )
     options = GenerationOptions.from_config(processor.generation_config, **asked)
     drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import (
@@ -110,7 +110,8 @@ def prepare(
     terminal.status("reading media")
     asked = messages(args, media_options(args, MediaOptions.from_folder(folder)))
     terminal.status("loading the model")
-    model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=True)
+    lazy: bool | Literal["auto"] = True if args.plan else "auto"
+    model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=lazy, memory_limit=args.memory_limit)
     return model, processor, asked
 
 
