@@ -18,7 +18,7 @@ import mlx.core as mx
 
 from gemma4_mlx.measure.fill import filled_caches, rewind
 from gemma4_mlx.measure.random_model import random_model
-from gemma4_mlx.measure.shapes import make_config
+from gemma4_mlx.measure.shapes import published_config
 from gemma4_mlx.model.cache import Cache
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -35,23 +35,6 @@ class Point:
     decode: float
     prefill: float
     transient: int
-
-
-def make_model(layers: str, depth: int) -> Gemma4Unified:
-    """A few layers of the 12B's widths over a small vocabulary."""
-    config = make_config(
-        layers=layers,
-        hidden=3840,
-        mlp=15360,
-        heads=16,
-        head_dim=256,
-        kv_heads=8,
-        full_head_dim=512,
-        window=1024,
-        vocab=1024,
-        context=depth,
-    )
-    return random_model(config, mx.float32)
 
 
 def seconds(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, repeats: int) -> float:
@@ -108,7 +91,8 @@ def main() -> None:
     print("| layer | depth | prefill, ms a token | decode, ms a token | transient, MB |\n|---|---|---|---|---|")
     points = []
     for kind, layers in KINDS.items():
-        model = make_model(layers, max(args.depths) + args.chunk)
+        config = published_config(layers, vocab=1024, context=max(args.depths) + args.chunk)
+        model = random_model(config, mx.float32)
         for depth in args.depths:
             point = measure(model, kind, depth, args.chunk)
             points.append(point)

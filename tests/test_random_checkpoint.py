@@ -16,6 +16,7 @@ from gemma4_mlx.checkpoint.convert import ConvertOptions, convert
 from gemma4_mlx.checkpoint.load import load_model, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization
 from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.measure.shapes import published_config
 
 HEAD = "language_model.model.embed_tokens"
 NARROW = {"hidden_size": 128, "intermediate_size": 192, "vocab_size": 1000}
@@ -126,3 +127,8 @@ def test_full_size_is_the_published_model() -> None:
         *[sliding] * 5,
         full,
     ] * 8
+
+
+def test_both_ways_of_writing_the_published_shapes_agree() -> None:
+    written, computed = ModelConfig.from_dict(full_size_config()), published_config()
+    assert (written.text, written.vision, written.audio) == (computed.text, computed.vision, computed.audio)

@@ -40,10 +40,11 @@ def make_config(
     )
 
 
-def published_config() -> ModelConfig:
-    """The shapes of Gemma 4 12B Unified, from its config.json. The token ids are not the published ones."""
+def published_config(layers: str = PERIOD * 8, vocab: int = 262144, context: int = 262144) -> ModelConfig:
+    """The shapes of Gemma 4 12B Unified, from its config.json, or other layers of its widths. The token ids are not the
+    published ones."""
     return make_config(
-        layers=PERIOD * 8,
+        layers=layers,
         hidden=3840,
         mlp=15360,
         heads=16,
@@ -51,6 +52,6 @@ def published_config() -> ModelConfig:
         kv_heads=8,
         full_head_dim=512,
         window=1024,
-        vocab=262144,
-        context=262144,
+        vocab=vocab,
+        context=context,
     )
