@@ -32,6 +32,15 @@ def test_quantized_caches_and_bounds(capsys: pytest.CaptureFixture[str]) -> None
     assert "- caches: 8 bits, 204 bytes a token" in out  # three parts of 64 numbers with a scale and a bias each
 
 
+def test_guesses_ahead_have_rows_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "nano", "-p", "0", "-n", "40", "-r", "2", "--no-first-token", "--drafting", "-o", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    names = ["tg40", "guesses by looking text up, tg40", "guesses by looking text up, tg40, a pass"]
+    assert [row["test"] for row in rows] == names
+    assert [row["unit"] for row in rows] == ["tokens/s", "tokens/s", "tokens"]
+    assert rows[2]["mean"] > 1.0
+
+
 def test_bounds_alone_need_no_checkpoint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMMA4_MODEL", raising=False)
     assert main(["--roofline", "-r", "0", "-d", "1024"]) == 0

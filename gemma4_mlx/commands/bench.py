@@ -49,6 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("-r", type=int, default=5, metavar="N", help="repetitions, after one to warm up (5)")
     what.add_argument("--no-first-token", action="store_true", help="leave out the time to the first token by media")
+    what.add_argument("--drafting", action="store_true", help="also a reply with guesses ahead: tokens a pass")
+    what.add_argument("--draft-model", metavar="PATH", help="the same, guessed by this drafter")
     what.add_argument("--kv-bits", type=int, choices=(4, 8), help="quantize the caches of full layers")
     what.add_argument("--prefill-step-size", type=int, default=512, help="tokens of prompt read at once (512)")
     what.add_argument(
@@ -146,8 +148,10 @@ def add_rows(
     limits: "Limits | None",
 ) -> int:
     """Measures; returns the exit code."""
-    from gemma4_mlx.measure.run import all_cases, estimate, first_token_rows, speed_rows
+    from gemma4_mlx.measure.drafting import drafting_rows
+    from gemma4_mlx.measure.run import all_cases, counted, estimate, first_token_rows, speed_rows
 
+    drafted = max(args.n) if args.drafting or args.draft_model else 0
     asked = [] if args.no_first_token else all_cases(subject)
     try:
         terminal.status("estimating how long this takes")
@@ -159,6 +163,10 @@ def add_rows(
             report.rows.append(row)
         for row in first_token_rows(subject, asked, setup, args.r, terminal.status):
             report.rows.append(row)
+        if drafted:
+            notice = counted("drafting", terminal.status)
+            asked_of = (subject.model, subject.processor)
+            report.rows.extend(drafting_rows(*asked_of, drafted, setup, args.r, args.draft_model, notice))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     finally:

@@ -95,7 +95,7 @@ def speed_rows(
 ) -> Iterator[Row]:
     """A row for each job, as they are done."""
     for job in jobs:
-        samples = run_job(subject.model, job, setup, repeats, _counted(job.name, progress))
+        samples = run_job(subject.model, job, setup, repeats, counted(job.name, progress))
         bound = None
         if limits is not None:
             config, weights = subject.model.config, subject.decoder_bytes
@@ -110,7 +110,7 @@ def first_token_rows(
     """A row for each kind of media; for sound also how many times faster than it lasts it is read."""
     for case in asked:
         name = f"first token, {case.name}"
-        samples, tokens = run_case(subject.model, subject.processor, case, setup, repeats, _counted(name, progress))
+        samples, tokens = run_case(subject.model, subject.processor, case, setup, repeats, counted(name, progress))
         yield Row(name, "s", samples.seconds, samples.peak_memory, tokens)
         if case.audio_seconds:
             factors = [case.audio_seconds / seconds for seconds in samples.seconds]
@@ -122,5 +122,6 @@ def all_cases(subject: Subject) -> list[Case]:
     return cases(subject.model.config)
 
 
-def _counted(name: str, progress: Progress) -> Callable[[int, int], None]:
+def counted(name: str, progress: Progress) -> Callable[[int, int], None]:
+    """What a job tells its repetitions to, under a name."""
     return lambda done, repeats: progress(f"{name}: {done} of {repeats}" if done else f"{name}: warming up")

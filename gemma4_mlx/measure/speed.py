@@ -8,8 +8,12 @@ from typing import Literal
 import mlx.core as mx
 import numpy as np
 
-from gemma4_mlx.engine.decode import decode, step
+from gemma4_mlx.engine.drafts import PromptLookup
+from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.prefill import prefill
+from gemma4_mlx.engine.sampling import Sampler
+from gemma4_mlx.engine.speculative import decode_with_drafts
 from gemma4_mlx.measure.fill import filled_caches, rewind
 from gemma4_mlx.model.cache import Cache
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -80,19 +84,16 @@ def _timed_prompt(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, se
 
 
 def _timed_reply(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, setup: Setup) -> float:
-    """Seconds of so many greedy steps, from the moment when the token before them is there."""
+    """Seconds of so many greedy steps without guesses, from the moment when the token before them is there."""
     del setup
-    logits = step(model, caches, mx.array(_random_ids(model, 1)))
-    reply = decode(model, caches, logits, _likeliest, tokens + 1)
+    hidden = model(model.embed(_random_ids(model, 1)), caches)
+    sampler = Sampler(GenerationOptions(), model.config.text.vocab_size)
+    reply = decode_with_drafts(model, caches, hidden, sampler, tokens + 1, (), PromptLookup(()), Pacer(fixed=0))
     next(reply)
     started = time.perf_counter()
     for _ in reply:
         pass
     return time.perf_counter() - started
-
-
-def _likeliest(logits: mx.array) -> mx.array:
-    return mx.argmax(logits, axis=-1)
 
 
 def _random_ids(model: Gemma4Unified, count: int) -> list[int]:

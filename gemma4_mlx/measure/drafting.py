@@ -1,0 +1,55 @@
+"""A reply that says again what its prompt says, with guesses ahead: what drafting brings where it pays off."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gemma4_mlx.api import load_drafter, stream_generate
+from gemma4_mlx.measure.report import Row
+from gemma4_mlx.measure.speed import Setup
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.processor import Processor
+
+TEXT = (
+    "The harbour opens at seven. Boats from the north berth on the left, all others on the right. "
+    "Fuel is sold until noon, water and ice at any time. "
+)
+QUESTION = f"Write this text again, word for word: {TEXT * 4}"
+
+
+def drafting_rows(
+    model: Gemma4Unified,
+    processor: Processor,
+    tokens: int,
+    setup: Setup,
+    repeats: int,
+    draft_model: str | Path | None,
+    progress: Callable[[int, int], None],
+) -> list[Row]:
+    """Tokens a second and tokens a pass of replies of so many tokens, after one to warm up.
+
+    Guesses come from the drafter, where one is named, else from the text so far.
+    """
+    drafter = load_drafter(draft_model) if draft_model else None
+    name = f"guesses by {'a drafter' if drafter else 'looking text up'}, tg{tokens}"
+    speeds, gains, peak = [], [], 0
+    for done in range(repeats + 1):
+        progress(done, repeats)
+        pieces = stream_generate(
+            model,
+            processor,
+            QUESTION,
+            drafter=drafter,
+            temperature=0,
+            max_tokens=tokens,
+            eos_ids=(),
+            kv_bits=setup.kv_bits or "none",
+            prefill_step_size=setup.chunk,
+        )
+        last = list(pieces)[-1]
+        speeds.append(last.generation_tps)
+        gains.append(last.tokens_per_pass)
+        peak = last.peak_memory
+    return [
+        Row(name, "tokens/s", speeds[1:], peak, tokens),
+        Row(f"{name}, a pass", "tokens", gains[1:], peak, tokens),
+    ]
