@@ -83,6 +83,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """q [B, N, heads, D], k and v [B, L, kv_heads, D], mask added to scores [B, heads, N, L] -> [B, N, heads * D]."""
+    group = q.shape[2] // k.shape[2]
+    k, v = (t.repeat_interleave(group, 2).transpose(1, 2) for t in (k, v))
+    out = torch.softmax(q.transpose(1, 2) @ k.transpose(2, 3) + mask, -1).to(v.dtype) @ v
+    return out.transpose(1, 2).flatten(2)
+
+
 class Attention(nn.Module):
     """Scale 1.0, q and k RMSNorm, v RMSNorm without weight; full layers read V from k_proj."""
 
@@ -99,17 +107,15 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.dim, arch.eps)
         self.k_norm = RMSNorm(self.dim, arch.eps)
 
+    def keys_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotated keys and normalised values [B, L, kv_heads, D]."""
+        k = self.k_proj(x).unflatten(-1, (self.kv_heads, self.dim))
+        v = k if self.full else self.v_proj(x).unflatten(-1, (self.kv_heads, self.dim))
+        return rotate(self.k_norm(k), cos, sin), rms_norm(v, None, self.eps)
+
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        b, n, _ = x.shape
-        q = self.q_proj(x).view(b, n, self.heads, self.dim)
-        k = self.k_proj(x).view(b, n, self.kv_heads, self.dim)
-        v = k if self.full else self.v_proj(x).view(b, n, self.kv_heads, self.dim)
-        q, k = rotate(self.q_norm(q), cos, sin), rotate(self.k_norm(k), cos, sin)
-        v = rms_norm(v, None, self.eps)
-        group = self.heads // self.kv_heads
-        k, v = (t.repeat_interleave(group, 2).transpose(1, 2) for t in (k, v))
-        out = torch.softmax(q.transpose(1, 2) @ k.transpose(2, 3) + mask, -1).to(v.dtype) @ v
-        return self.o_proj(out.transpose(1, 2).reshape(b, n, -1))
+        q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (self.heads, self.dim))), cos, sin)
+        return self.o_proj(attend(q, *self.keys_values(x, cos, sin), mask))
 
 
 class MLP(nn.Module):
@@ -126,9 +132,11 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, arch: Architecture, layer: int) -> None:
+    """An attention and an MLP, each between two norms. What the attention is called with comes after x."""
+
+    def __init__(self, arch: Architecture, attention: nn.Module) -> None:
         super().__init__()
-        self.self_attn = Attention(arch, layer)
+        self.self_attn = attention
         self.mlp = MLP(arch)
         self.input_layernorm = RMSNorm(arch.hidden, arch.eps)
         self.post_attention_layernorm = RMSNorm(arch.hidden, arch.eps)
@@ -136,8 +144,8 @@ class Block(nn.Module):
         self.post_feedforward_layernorm = RMSNorm(arch.hidden, arch.eps)
         self.layer_scalar = nn.Parameter(torch.ones(1))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), cos, sin, mask))
+    def forward(self, x: Tensor, *given: Tensor) -> Tensor:
+        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), *given))
         x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         return x * self.layer_scalar.to(x.dtype)
 
@@ -146,7 +154,7 @@ class LanguageModel(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(arch.vocab, arch.hidden)
-        self.layers = nn.ModuleList(Block(arch, i) for i in range(len(arch.layer_types)))
+        self.layers = nn.ModuleList(Block(arch, Attention(arch, i)) for i in range(len(arch.layer_types)))
         self.norm = RMSNorm(arch.hidden, arch.eps)
 
 

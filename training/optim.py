@@ -29,7 +29,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def is_matrix(name: str) -> bool:
-    return name.endswith(("_proj.weight", "embedding_projection.weight", "patch_dense.weight"))
+    return name.endswith(("_proj.weight", "_projection.weight", "patch_dense.weight"))
 
 
 class Optimizer:

@@ -1,6 +1,7 @@
 """Check the torch model against reference outputs: python -m training.parity FIXTURE_DIR
 
-FIXTURE_DIR holds model/ (config.json, model.safetensors) and golden.safetensors: per case input_ids, logits and media.
+FIXTURE_DIR holds model/ (config.json, model.safetensors), assistant/ (the same of a drafter) and golden.safetensors:
+per case input_ids, logits and media, and the drafter's next_token and logits behind the case "text".
 """
 
 import json
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.architecture import from_config
+from training.drafter import Drafter, Reader, embedded, sizes_from
 from training.model import Batch, Unified
 
 # Random weights amplify float32 rounding about 10,000 times: text and audio agree within 3e-4, while adding the two
@@ -52,6 +54,30 @@ def as_batch(case: dict[str, Tensor], config: dict) -> Batch:
 
 
 @torch.no_grad()
+def draft(target: Unified, drafter: Drafter, ids: Tensor, config: dict, steps: int) -> Tensor:
+    """Logits [steps, vocab] of what the drafter guesses behind the text `ids` [1, L]; its last token is the anchor."""
+    batch = as_batch({"input_ids": ids}, config)
+    reading, at, guesses = Reader(target, torch.float32)(batch), ids.shape[1] - 1, []
+    views = drafter.views(batch, reading, torch.tensor([[at]]))
+    token, hidden = ids[:, at:].long(), reading.hidden[:, at - 1 : at]
+    for _ in range(steps):
+        logits, hidden = drafter(embedded(target, token), hidden, views)
+        token = logits.argmax(-1)
+        guesses.append(logits[0, 0])
+    return torch.stack(guesses)
+
+
+def check_drafter(target: Unified, folder: Path, config: dict, golden: dict[str, Tensor]) -> float:
+    """The greatest difference of the drafter's logits."""
+    sizes = sizes_from(json.loads((folder / "config.json").read_text()), target.arch)
+    drafter = Drafter(sizes, target.arch.hidden)
+    drafter.load_state_dict(load_file(folder / "model.safetensors"))
+    ids = torch.cat((golden["text.input_ids"], golden["assistant.next_token"]), -1)
+    got = draft(target, drafter, ids, config, len(golden["assistant.logits"]))
+    return float((got - golden["assistant.logits"]).abs().max())
+
+
+@torch.no_grad()
 def main(fixture: str) -> int:
     folder = Path(fixture)
     config = json.loads((folder / "model/config.json").read_text())
@@ -65,6 +91,9 @@ def main(fixture: str) -> int:
         difference = float((got - case["logits"]).abs().max())
         worst = max(worst, difference)
         print(f"{name:<10} max abs difference {difference:.1e}")
+    difference = check_drafter(model, folder / "assistant", config, golden)
+    worst = max(worst, difference)
+    print(f"{'drafter':<10} max abs difference {difference:.1e}")
     return int(worst > TOLERANCE)
 
 

@@ -20,7 +20,9 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--prefill-step-size", type=int, help="tokens of prompt read at once (default: 512)")
     group.add_argument("--memory-limit", metavar="16GB", help="keep to what a Mac with this memory may use")
     group.add_argument("--plan", action="store_true", help="print what would be needed, load nothing")
-    group.add_argument("--draft-model", help="folder or repository of a drafter (google/gemma-4-12B-it-assistant)")
+    group.add_argument(
+        "--draft-model", help="folder or repository of a drafter (google/gemma-4-12B-it-assistant), or nano"
+    )
     group.add_argument(
         "--num-draft-tokens", type=_draft_tokens, help="tokens guessed ahead: auto (what pays off), 0 for none, to 15"
     )
