@@ -1,125 +1,110 @@
-"""A 12-megapixel JPEG to patches, and a 60 s 1080p MP4 to 32 frames: time and peak memory, beside mlx-vlm's.
+"""A 12-megapixel JPEG to patches, 30 s of MP3 to frames, and 60 s of 1080p MP4 to 32 frames, here and elsewhere.
 
-usage:  python benchmarks/media.py [--mlx-vlm-python PATH] [--rounds 3] [--folder FOLDER]
+python -m benchmarks.media [--peers FOLDER] [-r 5] [--folder FOLDER]
 
-Every measurement is a process of its own; the two packages take turns. "added" is above what the imports take.
-PATH is the interpreter of an environment with mlx-vlm and opencv, if this one has neither.
-FOLDER keeps the two generated files for the next run.
+Every measurement is a process of its own; the engines take turns. Times are those of decoding and preparing, imports
+are done by then. Memory is what that adds to the process. --folder keeps the generated files for the next run.
 """
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.environments import OURS, add_peers_option, interpreters
+from benchmarks.peers import resident_peak
+from benchmarks.rows import Measure, Row, absent, alternate, print_section, run
+
+COMMAND = "python -m benchmarks.media"
 MAX_FRAMES, FRAME_BUDGET, IMAGE_BUDGET = 32, 70, 280
+FILES = {"image": "photo.jpg", "audio": "speech.mp3", "video": "film.mp4"}
+NAMES = {
+    "image": "12-megapixel JPEG to patches",
+    "audio": "30 s of stereo MP3 to frames",
+    "video": "60 s of 1080p MP4 to 32 frames",
+}
+
+Load = Callable[[str], Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Decode a photograph and a film; compare with mlx-vlm.")
-    parser.add_argument("--mlx-vlm-python", default=sys.executable, metavar="PATH")
-    parser.add_argument("--rounds", type=int, default=3)
+    """Prints a table for each kind of file."""
+    parser = argparse.ArgumentParser(description="Decode a photograph, a recording and a film.")
+    add_peers_option(parser)
+    parser.add_argument("-r", type=int, default=5, help="rounds")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--make", nargs=2, metavar=("KIND", "FILE"), help=argparse.SUPPRESS)
-    parser.add_argument("--measure", nargs=3, metavar=("PACKAGE", "KIND", "FILE"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure)))
-        return
-    if options.make:
-        {"image": make_photo, "video": make_film}[options.make[0]](Path(options.make[1]))
+    parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "KIND", "FILE"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        print(json.dumps(measure(*args.measure)))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.folder or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, path, make in (
-            ("image", folder / "photo.jpg", make_photo),
-            ("video", folder / "film.mp4", make_film),
-        ):
-            if not path.exists():
-                make(path)
-            compare(kind, path, options.mlx_vlm_python, options.rounds)
+        print_section(media_rows(interpreters(args.peers), args.folder or Path(scratch), args.r))
 
 
-def compare(kind: str, path: Path, vlm_python: str, rounds: int) -> None:
-    """Run both packages in turn and print the medians and their ratios."""
-    runs: dict[str, list[dict[str, float]]] = {"gemma4_mlx": [], "mlx_vlm": []}
-    for _ in range(rounds):
-        for package, python in (("gemma4_mlx", sys.executable), ("mlx_vlm", vlm_python)):
-            command = [python, __file__, "--measure", package, kind, str(path)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                runs[package].append(json.loads(done.stdout.splitlines()[-1]))
-    medians = {
-        package: {key: statistics.median(run[key] for run in results) for key in results[0]}
-        for package, results in runs.items()
-        if results
-    }
-    print(f"{kind} ({path.stat().st_size / 1e6:.1f} MB, median of {rounds})")
-    for package, values in medians.items():
-        print(f"  {package:<11}", "  ".join(f"{key} {value:.3f}" for key, value in values.items()))
-    if len(medians) == 2:
-        ratios = {key: medians["gemma4_mlx"][key] / value for key, value in medians["mlx_vlm"].items() if value}
-        print("  ratio      ", "  ".join(f"{key} {value:.3f}" for key, value in ratios.items()))
-    else:
-        print("  mlx_vlm could not be run: pass --mlx-vlm-python an interpreter that imports it")
+def media_rows(pythons: Mapping[str, str], folder: Path, rounds: int) -> list[Row]:
+    """Seconds and added bytes of each kind of file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for kind, file in FILES.items():
+        if not (folder / file).exists():
+            MAKERS[kind](folder / file)
+        measures: dict[str, Measure | str] = {
+            engine: partial(measured, python, engine, kind, folder / file) for engine, python in pythons.items()
+        }
+        measures |= absent(pythons) | {"mlx-lm": "reads text only"}
+        units = {NAMES[kind]: "s", f"{NAMES[kind]}: memory added": "bytes"}
+        rows += alternate("Media", COMMAND, measures, units, rounds)
+    return rows
 
 
-def measure(package: str, kind: str, path: str) -> dict[str, float]:
-    """Decode once in this process: seconds and megabytes, with and without what the imports take."""
-    started = time.perf_counter()
-    decode = {
-        ("gemma4_mlx", "image"): our_image,
-        ("gemma4_mlx", "video"): our_video,
-        ("mlx_vlm", "image"): their_image,
-        ("mlx_vlm", "video"): their_video,
-    }[package, kind]()
-    imported, base = time.perf_counter(), peak_megabytes()
-    decode(path)
-    finished, peak = time.perf_counter(), peak_megabytes()
-    return {
-        "import_s": imported - started,
-        "decode_s": finished - imported,
-        "total_s": finished - started,
-        "peak_MB": peak,
-        "added_MB": peak - base,
-    }
+def measured(python: str, engine: str, kind: str, path: Path) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    done = run([python, "-m", "benchmarks.media", "--measure", engine, kind, path])
+    found = json.loads(done.splitlines()[-1])
+    return {NAMES[kind]: found["seconds"], f"{NAMES[kind]}: memory added": found["added"]}
 
 
-def peak_megabytes() -> float:
-    """ru_maxrss is in kilobytes on Linux, in bytes on macOS."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+def measure(engine: str, kind: str, path: str) -> dict[str, float]:
+    """Decodes once in this process: seconds, and bytes above what the imports took."""
+    load = LOADERS[engine, kind]()
+    base, started = resident_peak(), time.perf_counter()
+    load(path)
+    return {"seconds": time.perf_counter() - started, "added": resident_peak() - base}
 
 
-def our_image() -> Callable[[str], Any]:
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+def our_image() -> Load:
     import_module("PIL.JpegImagePlugin")
     from gemma4_mlx.media.images import load_image
 
     return lambda path: load_image(path, IMAGE_BUDGET)
 
 
-def our_video() -> Callable[[str], Any]:
-    """Frames only, as the other package has no soundtrack."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    import_module("av")
-    import_module("PIL.Image")
+def our_audio() -> Load:
+    for name in ("av", "soxr"):
+        import_module(name)
+    from gemma4_mlx.media.audio import load_audio
+
+    return load_audio
+
+
+def our_video() -> Load:
+    """Frames only, as the others have no soundtrack."""
+    for name in ("av", "PIL.Image"):
+        import_module(name)
     from gemma4_mlx.media.video import load_video
 
     return lambda path: load_video(path, max_frames=MAX_FRAMES, budget=FRAME_BUDGET, soundtrack=False)
 
 
-def their_image() -> Callable[[str], Any]:
+def vlm_image() -> Load:
     import_module("PIL.JpegImagePlugin")
     from mlx_vlm.models.gemma4_unified.processing_gemma4_unified import Gemma4UnifiedImageProcessor
     from mlx_vlm.utils import load_image
@@ -128,13 +113,69 @@ def their_image() -> Callable[[str], Any]:
     return lambda path: processor.preprocess([load_image(path)])
 
 
-def their_video() -> Callable[[str], Any]:
+def vlm_audio() -> Load:
+    for name in ("mlx_audio.audio_io", "mlx_audio.utils", "scipy.signal"):
+        import_module(name)
+    from mlx_vlm.models.gemma4_unified.processing_gemma4_unified import Gemma4UnifiedAudioFeatureExtractor
+    from mlx_vlm.utils import load_audio
+
+    extractor = Gemma4UnifiedAudioFeatureExtractor()
+    return lambda path: extractor([load_audio(path, sr=16000)])
+
+
+def vlm_video() -> Load:
     import_module("cv2")
     from mlx_vlm.models.gemma4_unified.processing_gemma4_unified import Gemma4UnifiedVideoProcessor
     from mlx_vlm.utils import load_video
 
     processor = Gemma4UnifiedVideoProcessor(max_soft_tokens=FRAME_BUDGET, num_frames=MAX_FRAMES)
     return lambda path: processor(load_video(path, nframes=MAX_FRAMES)[0])
+
+
+def torch_image() -> Load:
+    from PIL import Image
+    from transformers.models.gemma4_unified.image_processing_gemma4_unified import Gemma4UnifiedImageProcessor
+
+    processor = Gemma4UnifiedImageProcessor(max_soft_tokens=IMAGE_BUDGET)
+    return lambda path: processor(Image.open(path), return_tensors="pt")
+
+
+def torch_audio() -> Load:
+    for name in ("librosa", "soxr", "soundfile"):
+        import_module(name)
+    from transformers.audio_utils import load_audio
+    from transformers.models.gemma4_unified.feature_extraction_gemma4_unified import Gemma4UnifiedAudioFeatureExtractor
+
+    extractor = Gemma4UnifiedAudioFeatureExtractor()
+    return lambda path: extractor([load_audio(path, sampling_rate=16000)], return_tensors="pt")
+
+
+def torch_video() -> Load:
+    """By PyAV, which this package decodes with too."""
+    import_module("av")
+    from transformers.models.gemma4_unified.video_processing_gemma4_unified import Gemma4UnifiedVideoProcessor
+    from transformers.video_utils import load_video
+
+    processor = Gemma4UnifiedVideoProcessor(max_soft_tokens=FRAME_BUDGET)
+
+    def load(path: str) -> Any:
+        frames, _ = load_video(path, num_frames=MAX_FRAMES, backend="pyav")
+        return processor(frames, do_sample_frames=False, return_tensors="pt")
+
+    return load
+
+
+LOADERS: dict[tuple[str, str], Callable[[], Load]] = {
+    (OURS, "image"): our_image,
+    (OURS, "audio"): our_audio,
+    (OURS, "video"): our_video,
+    ("mlx-vlm", "image"): vlm_image,
+    ("mlx-vlm", "audio"): vlm_audio,
+    ("mlx-vlm", "video"): vlm_video,
+    ("transformers", "image"): torch_image,
+    ("transformers", "audio"): torch_audio,
+    ("transformers", "video"): torch_video,
+}
 
 
 def scenery(width: int, height: int) -> np.ndarray:
@@ -153,6 +194,7 @@ def scenery(width: int, height: int) -> np.ndarray:
 
 
 def make_photo(path: Path) -> None:
+    """12 megapixels."""
     from PIL import Image
 
     Image.fromarray(scenery(4000, 3000)).save(path, quality=90)
@@ -163,7 +205,7 @@ def make_film(path: Path, seconds: int = 60, rate: int = 30) -> None:
     import av
 
     sheet = scenery(1920 + 8 * seconds, 1080 + 4 * seconds)
-    with av.open(path, "w", format="mp4") as output:
+    with av.open(str(path), "w", format="mp4") as output:
         stream = output.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "26"})
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         for number in range(seconds * rate):
@@ -171,6 +213,29 @@ def make_film(path: Path, seconds: int = 60, rate: int = 30) -> None:
             view = np.ascontiguousarray(sheet[y : y + 1080, x : x + 1920])
             output.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
         output.mux(stream.encode(None))
+
+
+def make_speech(path: Path, seconds: int = 30, rate: int = 44100) -> None:
+    """Tones that come and go with some noise, in stereo."""
+    import av
+
+    random, moments = np.random.default_rng(0), np.arange(seconds * rate) / rate
+    tone = np.sin(2 * np.pi * 180 * moments) * np.abs(np.sin(2 * np.pi * 1.5 * moments))
+    both = np.stack([tone, 0.7 * tone]) * 0.3 + random.normal(0, 0.02, (2, len(tone)))
+    samples = (np.clip(both, -1, 1) * 32767).astype(np.int16)
+    with av.open(str(path), "w", format="mp3") as output:
+        stream = output.add_stream("libmp3lame", rate=rate, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples.T.reshape(1, -1)), format="s16", layout="stereo"
+        )
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(format="s16p", layout="stereo", rate=rate, frame_size=1152)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            output.mux(stream.encode(piece))
+        output.mux(stream.encode(None))
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {"image": make_photo, "audio": make_speech, "video": make_film}
 
 
 if __name__ == "__main__":

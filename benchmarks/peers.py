@@ -1,138 +1,122 @@
-"""One engine in a process of its own: loads a checkpoint, then answers requests for a prompt of random tokens and a
-greedy reply.
+"""One engine in a process of its own: loads a checkpoint, then does what the lines that come in ask for.
 
-python benchmarks/peers.py ENGINE FOLDER [--kv-bits N]
+python -m benchmarks.peers ENGINE FOLDER
 
-A line of JSON comes back for each line of JSON that comes in: {"prompt": N, "reply": N} -> seconds, bytes. The first
-line out is about loading. Bits are those of this package's caches; neither peer can quantize this model's sliding ones.
-Nothing of the project is imported but by its own engine: any interpreter can run this.
+A line of JSON comes back for each line of JSON that comes in: {"task": NAME, ...} -> figures, or {"failed": reason}.
+The first line out is about loading. Nothing of the project is imported but by its own engine: the interpreter of any
+environment can run this.
 """
 
 import argparse
 import contextlib
 import json
+import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-CHUNK = 512
-"""Tokens of prompt read at once, in every engine."""
+from benchmarks.engines import ENGINES
 
-Engine = Callable[[list[int], int], tuple[Iterator[Any], Any]]
-"""Takes a prompt and the reply's length; returns the reply's tokens, with the prompt still unread, and a function that
-gives the arrays of the caches."""
+Figures = dict[str, float]
 
 
-def ours(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
-    """This package."""
-    import mlx.core as mx
-
-    from gemma4_mlx.checkpoint.load import load_model
-    from gemma4_mlx.engine.decode import decode
-    from gemma4_mlx.engine.prefill import prefill
-    from gemma4_mlx.prompt.prompt import Prompt
-
-    model = load_model(folder)
-
-    def reply(ids: list[int], count: int) -> tuple[Iterator[Any], Any]:
-        caches = model.make_caches(len(ids) + count, kv_bits)
-
-        def tokens() -> Iterator[int]:
-            logits = prefill(model, Prompt(ids), caches, CHUNK)
-            yield from decode(model, caches, logits, lambda row: mx.argmax(row, axis=-1), count)
-
-        return tokens(), lambda: [array for cache in caches for array in cache.arrays()]
-
-    return reply, model.config.text.vocab_size
-
-
-def mlx_lm(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
-    """mlx-lm, which reads the text part only."""
-    import mlx.core as mx
-    from mlx_lm.generate import generate_step
-    from mlx_lm.models.cache import make_prompt_cache
-    from mlx_lm.utils import load_model
-
-    del kv_bits
-    vocabulary = vocabulary_of(folder)
-    model, _ = load_model(folder, model_config={"vocab_size": vocabulary})  # it looks for it at the top level
-
-    def reply(ids: list[int], count: int) -> tuple[Iterator[Any], Any]:
-        caches = make_prompt_cache(model)
-        steps = generate_step(mx.array(ids), model, max_tokens=count, prompt_cache=caches, prefill_step_size=CHUNK)
-        return steps, lambda: states(caches)
-
-    return reply, vocabulary
-
-
-def mlx_vlm(folder: Path, kv_bits: int | None) -> tuple[Engine, int]:
-    """mlx-vlm, given text only."""
-    import mlx.core as mx
-    from mlx_vlm.generate import generate_step
-    from mlx_vlm.models.cache import make_prompt_cache
-    from mlx_vlm.utils import load_model
-
-    del kv_bits
-    model = load_model(folder)
-
-    def reply(ids: list[int], count: int) -> tuple[Iterator[Any], Any]:
-        caches = make_prompt_cache(model.language_model)
-        steps = generate_step(
-            mx.array([ids]),
-            model,
-            None,
-            None,
-            max_tokens=count,
-            temperature=0.0,
-            prompt_cache=caches,
-            prefill_step_size=CHUNK,
-        )
-        return steps, lambda: states(caches)
-
-    return reply, vocabulary_of(folder)
-
-
-ENGINES = {"gemma4_mlx": ours, "mlx-lm": mlx_lm, "mlx-vlm": mlx_vlm}
-
-
-def vocabulary_of(folder: Path) -> int:
-    """Token ids in a checkpoint's configuration."""
-    size = json.loads((folder / "config.json").read_text())["text_config"]["vocab_size"]
-    assert isinstance(size, int)
-    return size
-
-
-def states(caches: Any) -> list[Any]:
-    """The buffers of a peer's caches, quantized ones as well, with whatever they allocated ahead."""
-    from mlx.utils import tree_flatten
-
-    return [array for cache in caches for _, array in tree_flatten([cache.keys, cache.values])]
-
-
-def measure(engine: Engine, vocabulary: int, prompt: int, reply: int) -> dict[str, float]:
-    """Seconds to the first token and from there to the last, bytes of the caches, and peak memory in bytes."""
-    import mlx.core as mx
+def reply(engine: Any, prompt: int, reply: int) -> Figures:
+    """A prompt of random tokens and a reply: seconds to the first token and from there to the last; bytes."""
     import numpy as np
 
-    mx.clear_cache()
-    mx.reset_peak_memory()
-    ids = np.random.default_rng(0).integers(64, vocabulary, prompt).tolist()
+    ids = np.random.default_rng(0).integers(64, engine.vocabulary, prompt).tolist()
+    reset_peak(engine)
     started = time.perf_counter()
-    tokens, buffers = engine(ids, reply + 1)
+    tokens, cache_bytes = engine.reply(ids, reply + 1)
     next(tokens)
     first = time.perf_counter()
     written = sum(1 for _ in tokens)
     finished = time.perf_counter()
     assert written == reply, f"{written} tokens of {reply}"
-    size = sum(array.nbytes for array in buffers())
-    return {
-        "prefill_s": first - started,
-        "decode_s": finished - first,
-        "kv_bytes": size,
-        "peak_bytes": mx.get_peak_memory(),
-    }
+    figures = {"prefill": first - started, "decode": finished - first, "caches": float(cache_bytes())}
+    return figures | peak(engine)
+
+
+def look(engine: Any, text: str, picture: str) -> Figures:
+    """A prompt with a picture, from the file to the first token."""
+    reset_peak(engine)
+    started = time.perf_counter()
+    length, tokens = engine.look(text, picture)
+    next(tokens)
+    taken = time.perf_counter() - started
+    return {"tokens": length, "first": taken, "resident": resident_peak()} | peak(engine)
+
+
+def turn(engine: Any, messages: list[dict[str, str]], picture: str | None, reply: int) -> Figures:
+    """Time to the first token of a turn; then the reply is written to its end."""
+    started = time.perf_counter()
+    tokens = engine.turn(messages, picture, reply)
+    next(tokens)
+    taken = time.perf_counter() - started
+    for _ in tokens:
+        pass
+    return {"first": taken}
+
+
+def graph(engine: Any, steps: int) -> Figures:
+    """Milliseconds of Python to build a decode step's graph, and of the whole step: medians."""
+    import mlx.core as mx
+
+    run, token = engine.stepper(steps + 8), mx.array([300])
+    built, whole = [], []
+    for _ in range(steps):
+        started, busy = time.perf_counter(), time.thread_time()
+        logits, caches = run(token)
+        built.append(time.thread_time() - busy)
+        token = mx.argmax(logits.reshape(1, -1), axis=-1)
+        mx.eval(token, caches)
+        whole.append(time.perf_counter() - started)
+    return {"graph": median(built[4:]) * 1e3, "step": median(whole[4:]) * 1e3}
+
+
+TASKS: dict[str, Callable[..., Figures]] = {"reply": reply, "look": look, "turn": turn, "graph": graph}
+NEEDS = {"look": "look", "turn": "turn", "graph": "stepper"}
+"""What an engine must have for a task, unless every engine has it."""
+
+
+def reset_peak(engine: Any) -> None:
+    """So that the peak is that of the task."""
+    if "peak" not in engine.lacks:
+        import mlx.core as mx
+
+        mx.clear_cache()
+        mx.reset_peak_memory()
+
+
+def peak(engine: Any) -> Figures:
+    """Most bytes that MLX held at a time; nothing for an engine without MLX."""
+    if "peak" in engine.lacks:
+        return {}
+    import mlx.core as mx
+
+    return {"peak": float(mx.get_peak_memory())}
+
+
+def resident_peak() -> float:
+    """Most bytes of memory that this process ever held. What the parent held at the time of the fork does not count."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return float(line.split()[1]) * 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # bytes on macOS
+
+
+def answered(engine: Any, task: str, **request: Any) -> dict[str, Any]:
+    """Figures of a task, or why there are none."""
+    if NEEDS.get(task) in engine.lacks:
+        return {"failed": engine.lacks[NEEDS[task]]}
+    try:
+        return TASKS[task](engine, **request)
+    except Exception as error:  # whatever an engine raises is its answer
+        return {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}"[:200]}
 
 
 def main() -> None:
@@ -140,15 +124,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve one engine.")
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kv-bits", type=int)
     args = parser.parse_args()
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a peer prints must not get in between
         started = time.perf_counter()
-        engine, vocabulary = ENGINES[args.engine](args.folder, args.kv_bits)
-        print(json.dumps({"load_s": time.perf_counter() - started}), file=out, flush=True)
+        engine = ENGINES[args.engine](args.folder)
+        print(json.dumps({"load": time.perf_counter() - started}), file=out, flush=True)
         for line in sys.stdin:
-            print(json.dumps(measure(engine, vocabulary, **json.loads(line))), file=out, flush=True)
+            print(json.dumps(answered(engine, **json.loads(line))), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -88,13 +88,15 @@ def _cut(blocks: Iterable[np.ndarray]) -> list[np.ndarray]:
     """Gather blocks into clips as they come, so that no second copy of the whole sound is ever held."""
     clips: list[np.ndarray] = []
     pending: list[np.ndarray] = []
+    room = CLIP_SAMPLES
     for block in blocks:
         rest = block
-        while len(rest) >= (room := CLIP_SAMPLES - sum(map(len, pending))):
+        while len(rest) >= room:
             clips.append(_framed([*pending, rest[:room]]))
-            pending, rest = [], rest[room:]
+            pending, rest, room = [], rest[room:], CLIP_SAMPLES
         if len(rest):
             pending.append(rest)
+            room -= len(rest)
     return [*clips, _framed(pending)] if pending else clips
 
 
@@ -194,7 +196,11 @@ def _mean(samples: np.ndarray, full_scale: float) -> np.ndarray:
         values -= np.float32(full_scale)
     if full_scale != 1:
         values *= np.float32(1 / full_scale)
-    return values[:, 0] if values.shape[1] == 1 else values.mean(axis=1)
+    if values.shape[1] == 1:
+        return values[:, 0]
+    if values.shape[1] == 2:
+        return (values[:, 0] + values[:, 1]) / 2  # what mean() gives, in a fraction of its time
+    return values.mean(axis=1)
 
 
 def _array_blocks(samples: Any, rate: int, *, limits: MediaLimits) -> Blocks:
