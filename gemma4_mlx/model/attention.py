@@ -1,6 +1,7 @@
 """Attention of a sliding layer: grouped queries, normalised heads, rotary embedding, a window."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -42,8 +43,18 @@ def merge_heads(x: mx.array) -> mx.array:
     return x.transpose(0, 2, 1, 3).reshape(batch, length, -1)
 
 
+@lru_cache(maxsize=4)
+def head_offsets(offset: int, batch: int, turning: int, still: int) -> mx.array:
+    """The offset for each head that turns, 0 for each that does not. One array for all layers that ask in a step."""
+    return mx.array(([offset] * turning + [0] * still) * batch)
+
+
 class Attention(nn.Module):
-    """What both kinds of attention are made of: the checkpoint's projections and norms. Full layers have no v_proj."""
+    """What both kinds of attention are made of: the checkpoint's projections and norms. Full layers have no v_proj.
+
+    A call is `heads`, which computes on `(B, L, hidden)` only, and `attend`, which works with the cache and gives the
+    merged heads that `o_proj` reads.
+    """
 
     def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
         super().__init__()
@@ -69,34 +80,39 @@ class SlidingAttention(Attention):
         queries, keys = self.pop("q_norm").weight, self.pop("k_norm").weight
         rows = [queries] * self.num_heads + [keys] * self.num_kv_heads + [mx.ones_like(keys)] * self.num_kv_heads
         self.qkv_norm = mx.stack(rows)[:, None]
-        self._turning = mx.array([1] * (self.num_heads + self.num_kv_heads) + [0] * self.num_kv_heads)
 
-    def __call__(self, x: mx.array, cache: SlidingCache, tiles: Sequence[Tile]) -> mx.array:
-        """Maps `(B, L, hidden)` to `(B, queries of the tiles, hidden)`; the positions follow those in the cache."""
-        queries, keys, values = self._heads(x, cache)
-        if tiles[-1].stop < x.shape[1]:
-            queries = queries[:, :, x.shape[1] - tiles[-1].stop :]
+    def offsets(self, x: mx.array, cache: SlidingCache) -> mx.array:
+        """What `heads` needs to know of the positions of x: the first, and for a single one that of each head."""
+        if x.shape[1] > 1:
+            return mx.array(cache.offset)
+        return head_offsets(cache.offset, x.shape[0], self.num_heads + self.num_kv_heads, self.num_kv_heads)
+
+    def heads(self, x: mx.array, offsets: mx.array) -> tuple[mx.array, mx.array]:
+        """Queries `(B, H, L, D)` of x `(B, L, hidden)`, and the rows that the cache keeps of it."""
+        heads = mx.fast.rms_norm(split_heads(self.qkv_proj(x), self.head_dim), None, self.eps) * self.qkv_norm
+        turning = self.num_heads + self.num_kv_heads
+        if x.shape[1] == 1:
+            # Heads of one position as rows of a batch: values turn by nothing, and so lie behind the keys already.
+            turned = rotate(heads.reshape(-1, 1, 1, self.head_dim), offsets, self._periods).reshape(heads.shape)
+            queries, written = mx.split(turned, [self.num_heads], axis=1)
+            return queries, written
+        turned, values = mx.split(heads, [turning], axis=1)
+        queries, keys = mx.split(rotate(turned, offsets, self._periods), [self.num_heads], axis=1)
+        return queries, mx.concatenate([keys, values], axis=1)
+
+    def attend(self, heads: tuple[mx.array, mx.array], cache: SlidingCache, tiles: Sequence[Tile]) -> mx.array:
+        """Attention of the last positions, those that the tiles cover: `(B, queries, H * D)`."""
+        queries, written = heads
+        keys, values = cache.update(written)
+        length, covered = queries.shape[2], tiles[-1].stop
+        if covered < length:
+            queries = queries[:, :, length - covered :]
         attended = [_attend(queries, keys, values, tile) for tile in tiles]
-        return self.o_proj(merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0]))
+        return merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0])
 
     def write(self, x: mx.array, cache: SlidingCache) -> None:
         """Puts the keys and values of `(B, L, hidden)` into the cache."""
-        self._heads(x, cache)
-
-    def _heads(self, x: mx.array, cache: SlidingCache) -> tuple[mx.array, mx.array, mx.array]:
-        """Queries of x `(B, L, hidden)`, and the keys and values that they may see, all `(B, H, length, D)`."""
-        heads = mx.fast.rms_norm(split_heads(self.qkv_proj(x), self.head_dim), None, self.eps) * self.qkv_norm
-        if x.shape[:2] == (1, 1):
-            # The heads of one position as rows of a batch: values turn by nothing, and lie behind the keys to be
-            # written with them.
-            rows = heads.reshape(-1, 1, 1, self.head_dim)
-            turned = rotate(rows, cache.offset * self._turning, self._periods).reshape(heads.shape)
-            queries, written = mx.split(turned, [self.num_heads], axis=1)
-        else:
-            turned, values = mx.split(heads, [self.num_heads + self.num_kv_heads], axis=1)
-            queries, keys = mx.split(rotate(turned, cache.offset, self._periods), [self.num_heads], axis=1)
-            written = mx.concatenate([keys, values], axis=1)
-        return queries, *cache.update(written)
+        cache.update(self.heads(x, self.offsets(x, cache))[1])
 
 
 def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:

@@ -14,7 +14,7 @@ from gemma4_mlx.config import DrafterConfig, LayerConfig, TextConfig
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.attention import merge_heads, rotary_periods, rotate, split_heads
 from gemma4_mlx.model.cache import Cache, SharedCache
-from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, original_order, turned_first
+from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, turned_first
 from gemma4_mlx.model.projection import reorder
 from gemma4_mlx.model.text import DecoderLayer
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -42,16 +42,16 @@ class DraftAttention(nn.Module):
         self.q_norm.weight = fold_key_norm(self.q_norm.weight[order], keys, self._turned)
 
     def __call__(self, x: mx.array, cache: Cache) -> mx.array:
-        """Maps `(B, 1, hidden)` to the same shape; the query stands right behind the cache's last position."""
+        """Merged heads `(B, 1, H * D)` of `(B, 1, hidden)`; the query stands right behind the cache's last position."""
         queries = self.q_norm(split_heads(self.q_proj(x), self.head_dim))
         if isinstance(cache, SharedCache):
             turned = rotate(queries[..., : self._turned], cache.offset, self._periods)
-            return self.o_proj(merge_heads(original_order(*attend(turned, queries[..., self._turned :], cache))))
+            return merge_heads(attend(turned, queries[..., self._turned :], cache))
         assert self.window is not None
         # transformers lets a draft see one key more than the window on either end of the distance.
         keys, values = cache.newest(self.window + 1)
         turned = rotate(queries, cache.offset, self._periods)
-        return self.o_proj(merge_heads(mx.fast.scaled_dot_product_attention(turned, keys, values, scale=1.0)))
+        return merge_heads(mx.fast.scaled_dot_product_attention(turned, keys, values, scale=1.0))
 
 
 class Drafter(nn.Module):

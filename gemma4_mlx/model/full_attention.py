@@ -39,22 +39,23 @@ class FullAttention(Attention):
         queries = fold_key_norm(self.pop("q_norm").weight[order], keys, self._turned)
         self.qk_norm = mx.stack([queries] * self.num_heads + [keys] * self.num_kv_heads)[:, None]
 
-    def __call__(self, x: mx.array, cache: SharedCache, tiles: Sequence[Tile]) -> mx.array:
-        """Maps `(B, L, hidden)` to `(B, queries, hidden)`; of a sliding layer's tiles only the queries count."""
-        offset, queries = cache.offset, tiles[-1].stop
-        written = queries < x.shape[1]
-        if written:
-            self.write(x, cache)
-            offset, x = cache.offset - queries, x[:, -queries:]
+    def offsets(self, x: mx.array, cache: SharedCache) -> mx.array:
+        """The position of the first of x."""
+        return mx.array(cache.offset)
+
+    def heads(self, x: mx.array, offsets: mx.array) -> tuple[mx.array, ...]:
+        """Both parts of the queries of x `(B, L, hidden)`, all `(B, H, L, ...)`, and what the cache keeps of it."""
         heads = mx.fast.rms_norm(split_heads(self.qk_proj(x), self.head_dim), None, self.eps)
         weighted = heads * self.qk_norm
-        turned = rotate(weighted[..., : self._turned], offset, self._periods)
-        if not written:
-            values = heads[:, self.num_heads :]
-            cache.update(turned[:, self.num_heads :], values[..., self._turned :], values[..., : self._turned])
-        rest = weighted[:, : self.num_heads, :, self._turned :]
-        attended = attend(turned[:, : self.num_heads], rest, cache)
-        return self.o_proj(merge_heads(original_order(*attended)))
+        turned, keys = mx.split(rotate(weighted[..., : self._turned], offsets, self._periods), [self.num_heads], axis=1)
+        values, others = mx.split(heads[:, self.num_heads :], [self._turned], axis=-1)
+        return turned, weighted[:, : self.num_heads, :, self._turned :], keys, others, values
+
+    def attend(self, heads: tuple[mx.array, ...], cache: SharedCache, tiles: Sequence[Tile]) -> mx.array:
+        """Attention of all positions `(B, L, H * D)`. The tiles are those of sliding layers."""
+        turned, rest, *written = heads
+        cache.update(*written)
+        return merge_heads(attend(turned, rest, cache))
 
     def write(self, x: mx.array, cache: SharedCache) -> None:
         """Puts the keys and values of `(B, L, hidden)` into the cache and computes nothing else."""
@@ -79,12 +80,12 @@ def fold_key_norm(queries: mx.array, keys: mx.array, turned: int) -> mx.array:
 
 def original_order(turned: mx.array, rest: mx.array) -> mx.array:
     """`(..., 2r)` and `(..., D - 2r)` -> `(..., D)` with each pair half a head apart, as o_proj reads them."""
-    half, others = turned.shape[-1] // 2, rest.shape[-1] // 2
-    return mx.concatenate([turned[..., :half], rest[..., :others], turned[..., half:], rest[..., others:]], axis=-1)
+    halves = [part.reshape(*part.shape[:-1], 2, -1) for part in (turned, rest)]
+    return mx.concatenate(halves, axis=-1).flatten(-2)
 
 
-def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> tuple[mx.array, mx.array]:
-    """Causal attention of the last L positions in the cache, `(B, H, L, 2r)` and `(B, H, L, D - 2r)`, in tiles.
+def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> mx.array:
+    """Causal attention `(B, H, L, D)` of the last L positions in the cache, `(B, H, L, 2r)` and `(B, H, L, D - 2r)`.
 
     Tiles are evaluated one after another, so that the scores of no two are alive at once.
     """
@@ -92,14 +93,12 @@ def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> tuple[mx.arr
     size = tile_size(turned.shape[1] * turned.shape[0] * turned.itemsize, cache.offset)
     if length <= size:
         return _attend(turned, rest, cache, cache.offset)
-    values, others = [], []
+    tiles = []
     for start in range(0, length, size):
         stop = min(start + size, length)
-        tile = _attend(turned[:, :, start:stop], rest[:, :, start:stop], cache, cache.offset - length + stop)
-        mx.eval(tile)
-        values.append(tile[0])
-        others.append(tile[1])
-    return mx.concatenate(values, axis=2), mx.concatenate(others, axis=2)
+        tiles.append(_attend(turned[:, :, start:stop], rest[:, :, start:stop], cache, cache.offset - length + stop))
+        mx.eval(tiles[-1])
+    return mx.concatenate(tiles, axis=2)
 
 
 def tile_size(bytes_per_key: int, keys: int) -> int:
@@ -107,7 +106,7 @@ def tile_size(bytes_per_key: int, keys: int) -> int:
     return max(1, SCORES_BUDGET // (bytes_per_key * keys))
 
 
-def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> tuple[mx.array, mx.array]:
+def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> mx.array:
     """Attention of one tile, whose last query is at position `stop - 1`.
 
     The G query heads of one KV head are rows of one matrix: `(B, H, L, D)` -> `(B, KV heads, G * L, D)`.
@@ -123,5 +122,5 @@ def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> 
         seen = mx.arange(stop)[None, :] <= mx.arange(stop - length, stop)[:, None]
         grouped = scores.reshape(batch, kv_heads, -1, length, stop)
         scores = mx.where(seen, grouped, -mx.inf).reshape(scores.shape)
-    values, others = cache.mix(mx.softmax(scores, axis=-1, precise=True))
-    return values.reshape(batch, heads, length, -1), others.reshape(batch, heads, length, -1)
+    mixed = original_order(*cache.mix(mx.softmax(scores, axis=-1, precise=True)))
+    return mixed.reshape(batch, heads, length, -1)

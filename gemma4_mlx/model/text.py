@@ -9,7 +9,8 @@ import mlx.nn as nn
 
 from gemma4_mlx.config import LayerConfig, TextConfig
 from gemma4_mlx.model.attention import SlidingAttention
-from gemma4_mlx.model.cache import Cache
+from gemma4_mlx.model.cache import Cache, SharedCache
+from gemma4_mlx.model.compiled import Traces, compile_method
 from gemma4_mlx.model.full_attention import FullAttention
 from gemma4_mlx.model.masks import Block, Tile, sliding_tiles
 from gemma4_mlx.model.projection import merge
@@ -72,20 +73,32 @@ class DecoderLayer(nn.Module):
         self.post_feedforward_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.layer_scalar = mx.ones((1,))
 
-    def prepare(self) -> None:
-        """Rearranges the weights for inference and evaluates them, so that one layer at a time is held twice."""
+    def prepare(self, traces: Traces) -> None:
+        """Rearranges the weights for inference and evaluates them, so that one layer at a time is held twice.
+
+        From here on the modules stay what they are: what a reply repeats for each token is compiled, once for all
+        layers that have the same `traces` and are alike.
+        """
         self.self_attn.prepare()
         self.mlp.prepare()
         mx.eval(self.parameters())
+        self._step_heads = compile_method(self, DecoderLayer.heads, traces)
+        self._step_feed = compile_method(self, DecoderLayer.feed, traces)
 
     def __call__(self, x: mx.array, cache: Cache, tiles: Sequence[Tile]) -> mx.array:
         """Maps `(B, L, hidden)` to `(B, queries, hidden)`, for the positions that the tiles cover."""
-        attended = self.self_attn(self.input_layernorm(x), cache, tiles)
-        return self.feed(x[:, x.shape[1] - tiles[-1].stop :], attended)
+        attention, length, queries = self.self_attn, x.shape[1], tiles[-1].stop
+        heads, feed = (self._step_heads, self._step_feed) if length == 1 else (DecoderLayer.heads, DecoderLayer.feed)
+        attended = attention.attend(heads(self, x, attention.offsets(x, cache)), cache, tiles)
+        return feed(self, x if queries == length else x[:, length - queries :], attended)
+
+    def heads(self, x: mx.array, offsets: mx.array) -> tuple[mx.array, ...]:
+        """What the attention reads and its cache keeps of `(B, L, hidden)`."""
+        return self.self_attn.heads(self.input_layernorm(x), offsets)
 
     def feed(self, x: mx.array, attended: mx.array) -> mx.array:
-        """What follows the attention, `(B, L, hidden)`."""
-        x = x + self.post_attention_layernorm(attended)
+        """What follows the attention: `(B, L, hidden)` of itself and the merged heads `(B, L, H * D)`."""
+        x = x + self.post_attention_layernorm(self.self_attn.o_proj(attended))
         fed = self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         return scaled_sum(x, fed, self.layer_scalar)
 
@@ -129,6 +142,9 @@ class TextModel(nn.Module):
             self.layers[-1].write(x, caches[-1])
             return x[:, :0]
         if outputs is not None and outputs < length:
+            if isinstance(caches[-1], SharedCache):
+                self.layers[-1].write(x[:, :-outputs], caches[-1])
+                x = x[:, -outputs:]
             tiles = sliding_tiles(length, offset, self._window, blocks, queries=outputs)
         return self.norm(self.layers[-1](x, caches[-1], tiles))
 

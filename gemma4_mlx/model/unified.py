@@ -10,6 +10,7 @@ from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.cache import Cache, make_caches
+from gemma4_mlx.model.compiled import Traces
 from gemma4_mlx.model.embedders import MediaProjection, VisionEmbedder
 from gemma4_mlx.model.masks import Block
 from gemma4_mlx.model.rows import KVQuantization
@@ -44,8 +45,9 @@ class Gemma4Unified(nn.Module):
         The model computes nothing before; a second call does nothing.
         """
         if not self._prepared:
+            traces: Traces = {}
             for layer in self.layers:
-                layer.prepare()
+                layer.prepare(traces)
             mx.eval(self.parameters())
             self._prepared = True
         return self
