@@ -1,10 +1,11 @@
 """Memory against context for the 12B at 4 bits, by component and beside other engines: table, CSV and plot.
 
-python -m benchmarks.memory [--csv FILE] [--plot FILE] [--measured FILE ...]
+python -m benchmarks.memory [--csv FILE] [--plot FILE] [--measured FILE ...] [--compared FILE]
 
 Ours is the fit check's own arithmetic. The others' figures are computed from what their sources allocate for these
 shapes: full layers with 1,024 numbers a token in bf16, sliding layers with window - 1 + chunk rows, and the scores of a
-whole chunk at once. `--measured` takes JSON from `benchmarks.depth` and adds its peaks.
+whole chunk at once. `--measured` takes JSON of `benchmarks.depth` and adds its peaks to the picture, `--compared` that
+of `benchmarks.compare` and adds the caches that the others really allocate, above the same weights.
 """
 
 import argparse
@@ -55,7 +56,23 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def plot(path: Path, found: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]]) -> None:
+def others_caches(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """`(context, bytes)` of the caches of each other engine, as a comparison found them."""
+    found: dict[str, list[tuple[int, int]]] = {"mlx-lm": [], "mlx-vlm": []}
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        for context, name in ((8192, "8k"), (131072, "128k")):
+            if row["test"] == f"caches of {name} positions":
+                for engine in found.keys() & row["figures"].keys():
+                    found[engine].append((context, int(row["figures"][engine][0])))
+    return found
+
+
+def plot(
+    path: Path,
+    found: Sequence[dict[str, Any]],
+    measured: Sequence[dict[str, Any]],
+    others: dict[str, list[tuple[int, int]]],
+) -> None:
     """Totals against context, with the line that 16 GB Macs recommend to stay below."""
     import matplotlib
 
@@ -71,6 +88,10 @@ def plot(path: Path, found: Sequence[dict[str, Any]], measured: Sequence[dict[st
     for figures in measured:
         peak = max(figures["prefill_peak"], figures["decode_peak"]) / GB
         axes.plot(figures["context"], peak, "k*", markersize=12, label=f"measured, {figures['kv_bits']}-bit caches")
+    for (engine, sizes), marker in zip(others.items(), "+x", strict=False):
+        points = [(context, (found[0]["weights"] + size) / GB) for context, size in sizes]
+        label = f"{engine}, weights and caches alone (measured)"
+        axes.plot(*zip(*points, strict=True), marker=marker, linestyle="", color="black", markersize=9, label=label)
     axes.axhline(working_set(MAC) / GB, color="red", linestyle="--", label="working set of a 16 GB Mac")
     axes.set(xscale="log", xlabel="tokens of context", ylabel="GB", ylim=(6, 18), title="Gemma 4 12B, 4-bit weights")
     axes.set_xticks(CONTEXTS, [f"{context // 1024}k" for context in CONTEXTS])
@@ -86,6 +107,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write bytes there")
     parser.add_argument("--plot", type=Path, help="draw a picture there (needs matplotlib)")
     parser.add_argument("--measured", type=Path, nargs="*", default=[], help="JSON files of benchmarks.depth")
+    parser.add_argument("--compared", type=Path, help="JSON file of benchmarks.compare")
     args = parser.parse_args()
     found = rows()
     measured = [json.loads(path.read_text(encoding="utf-8")) for path in args.measured]
@@ -102,7 +124,7 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(found)
     if args.plot:
-        plot(args.plot, found, measured)
+        plot(args.plot, found, measured, others_caches(args.compared) if args.compared else {})
 
 
 if __name__ == "__main__":

@@ -109,7 +109,9 @@ def plot(path: Path, cases: Sequence[Case]) -> None:
     axes.set(xlabel="tokens of text", ylabel="place of the fact in it", title="nano: planted codes found")
     for row, line in enumerate(shares):
         for column, share in enumerate(line):
-            axes.text(column, row, f"{share:.0%}", ha="center", va="center")
+            axes.text(
+                column, row, f"{share:.0%}", ha="center", va="center", bbox={"facecolor": "white", "linewidth": 0}
+            )
     figure.colorbar(image, label="share found")
     figure.savefig(path, dpi=120)
 
