@@ -310,6 +310,16 @@ def test_the_end_of_the_context_is_told_before_it_comes(talk: Talk) -> None:
     assert out[0] == out[-1] == "Hello! How can I help you?"
 
 
+def test_the_end_of_memory_is_told_before_it_comes_and_bounds_the_answer(
+    talk: Talk, asked: list[dict[str, Any]]
+) -> None:
+    out, err = talk("Hello", "Thanks", options=("--memory-limit", "36MB", "--kv-bits", "none"))
+    lines = err.splitlines()
+    assert [line.startswith("near the end of the memory: 9") for line in lines] == [True, True]
+    assert [turn["max_kv_size"] for turn in asked] == [1000, 1000]
+    assert out[0] == "Hello! How can I help you?"
+
+
 def test_an_answer_that_is_cut_off_says_so(talk: Talk) -> None:
     out, err = talk("What can you do?", options=("-m", "3"))
     assert len(out) == 1

@@ -155,7 +155,7 @@ class Chat:
 
         self.said = Reply()
         prompt = self._read(messages)
-        self._make_ready(prompt)
+        longest = self._make_ready(prompt)
         return api.stream_generate(
             self.model,
             self.processor,
@@ -163,7 +163,7 @@ class Chat:
             session=self.session,
             drafter=self.drafter,
             progress=self.terminal.progress,
-            **reply_options(self.args),
+            **reply_options(self.args) | {"max_kv_size": longest},
         )
 
     def _read(self, messages: Sequence[Message]) -> "Prompt":
@@ -184,22 +184,30 @@ class Chat:
         if self.args.verbose and said.last is not None:
             self.terminal.report(said.report())
 
-    def _make_ready(self, prompt: "Prompt") -> None:
-        """Warns where the context nears its end, and takes caches of fewer bits where plain ones would not fit."""
+    def _make_ready(self, prompt: "Prompt") -> int:
+        """Takes caches of fewer bits where plain ones would not fit, and warns where the end is near.
+
+        Returns how many positions prompt and answer may take in the context, or in memory where that has less room.
+        """
         from gemma4_mlx.engine.generation import check_length
 
         self.terminal.status("reading the prompt")
-        left = self.longest - len(prompt.ids)
-        if 0 < left < self.options.max_tokens:
-            self.terminal.note(
-                f"near the end of the context: {left} tokens are left for the answer; "
-                "/clear begins anew, a shorter question leaves more"
-            )
+        need, longest, end = self._need(prompt.spans), self.longest, "context"
         total = check_length(self.model, prompt, self.options)
-        bits = self._need(prompt.spans).choose(self.session.room(total), self.options.kv_bits).kv_bits
+        bits = need.choose(self.session.room(total), self.options.kv_bits).kv_bits
         if bits not in (None, self.session.kv_bits):
             self.terminal.note(EIGHT_BITS)
             self._renew_session(bits)
+        fits = need.longest(self.session.kv_bits)
+        if len(prompt.ids) < fits < min(longest, need.longest_asked):
+            longest, end = fits, "memory"
+        left = longest - len(prompt.ids)
+        if left < self.options.max_tokens:
+            self.terminal.note(
+                f"near the end of the {end}: {left} tokens are left for the answer; "
+                "/clear begins anew, a shorter question leaves more"
+            )
+        return longest
 
     def _renew_session(self, kv_bits: int | None) -> None:
         """Empty caches in the place of the old ones; they grow ahead of need only as far as memory allows."""

@@ -109,9 +109,14 @@ class Need:
             kv_bits=kv_bits,
         )
 
+    @property
+    def longest_asked(self) -> int:
+        """The longest context that `longest` tries: the model's own in whole thousands."""
+        return self.config.text.max_position_embeddings // 1000 * 1000
+
     def longest(self, kv_bits: int | None) -> int:
         """The longest context that fits, in whole thousands; 0 where none does."""
-        low, high = 0, self.config.text.max_position_embeddings // 1000 + 1
+        low, high = 0, self.longest_asked // 1000 + 1
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self.plan(1000 * middle, kv_bits).fits else (low, middle)
