@@ -69,8 +69,10 @@ def test_a_thought_that_the_prompt_opened_counts_too(processor: Processor) -> No
 
 
 def test_a_thought_of_an_earlier_turn_does_not_count(processor: Processor) -> None:
-    guide, ids = budget(processor, 1, "Hi", prompt=f"{MODEL}<|channel>thought\nA B C\n<channel|>D<turn|>\n{MODEL}")
+    earlier = f"{MODEL}<|channel>thought\nA B C\n<channel|>D<turn|>\n{MODEL}"
+    guide, ids = budget(processor, 1, "<|channel>thought\n", prompt=earlier)
     for id in ids:
+        assert guide.allowed() is None
         guide.accept(id)
     assert guide.allowed() is None
 

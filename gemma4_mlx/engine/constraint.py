@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from gemma4_mlx.engine.guide import Bits, contains, token_set
+from gemma4_mlx.engine.guide import Bits, look_ahead, token_set
 from gemma4_mlx.engine.vocabulary import Vocabulary
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.prompt.calls import QUOTE
-from gemma4_mlx.prompt.reply import CALL_END, CALL_START, CHANNEL_END, CHANNEL_START, RESPONSE_START
+from gemma4_mlx.prompt.reply import CALL_END, CALL_START, CHANNEL_END, CHANNEL_START, RESPONSE_START, open_thought
 
 TURN_START = "<|turn>"
 
@@ -74,18 +74,16 @@ class Constraint:
             raise GemmaError("the model has no token with which the answer could go on; change the JSON schema")
         return found
 
-    def ahead(self, tokens: Sequence[int]) -> list[Bits]:
-        """What may follow each of these tokens, the first of which is known to be allowed.
-
-        Shorter than `tokens` where one of the others is not allowed: it ends before that one.
-        """
+    def ahead(self, tokens: Sequence[int]) -> list[Bits | None]:
+        """What may follow each token, up to the first that is not allowed."""
         state, consumed = self._state, 0
-        found: list[Bits] = []
-        for token in tokens:
-            if found and not contains(found[-1], token):
-                break
+
+        def move(token: int) -> Bits:
+            nonlocal consumed
             consumed += self._move(token)
-            found.append(self.allowed())
+            return self.allowed()
+
+        found = look_ahead(tokens, move)
         if consumed:
             self._matcher.rollback(consumed)
         self._state = state
@@ -117,12 +115,10 @@ class Constraint:
 
     def _first(self, prompt_ids: Sequence[int]) -> _State:
         """A thought that the prompt opened goes on; behind one that it closed there is no other."""
-        for id in reversed(prompt_ids):
-            if id == self._think:
-                return _State("thought", may_think=False)
-            if id in (self._thought, self._turn):
-                return _State("start", may_think=id == self._turn)
-        return _State("start", may_think=True)
+        if open_thought(self._words.tokenizer, prompt_ids) is not None:
+            return _State("thought", may_think=False)
+        last = next((id for id in reversed(prompt_ids) if id in (self._thought, self._turn)), self._turn)
+        return _State("start", may_think=last == self._turn)
 
     def _check(self) -> None:
         if self._matcher.is_error():

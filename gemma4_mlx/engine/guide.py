@@ -1,6 +1,6 @@
 """Which tokens may come next in a reply: sets of tokens as bits, and what decoding asks of those who say so."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -45,6 +45,16 @@ class Guides:
         """Moves all of them on."""
         for guide in self._guides:
             guide.accept(token)
+
+
+def look_ahead(tokens: Sequence[int], move: Callable[[int], Bits | None]) -> list[Bits | None]:
+    """What may follow each token, as `move` says after it, up to the first token that may not follow the one before."""
+    found: list[Bits | None] = []
+    for token in tokens:
+        if found and not contains(found[-1], token):
+            break
+        found.append(move(token))
+    return found
 
 
 def token_set(vocab_size: int, ids: Collection[int]) -> Bits:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gemma4_mlx.engine.guide import Bits, contains, token_set
-from gemma4_mlx.prompt.reply import CHANNEL_END, CHANNEL_START
+from gemma4_mlx.engine.guide import Bits, look_ahead, token_set
+from gemma4_mlx.prompt.reply import CHANNEL_END, CHANNEL_START, open_thought
 from gemma4_mlx.prompt.tokenizer import Tokenizer
 
 HEADER = "thought\n"
@@ -31,43 +31,36 @@ class ThinkingBudget:
         self._closing = token_set(vocab_size, [self._end])
         self._line_end = token_set(vocab_size, tokenizer.encode("\n"))
         self._state = _State()
-        for token in _tail(prompt_ids, self._start):
+        begins = open_thought(tokenizer, prompt_ids)
+        for token in () if begins is None else prompt_ids[begins:]:
             self.accept(token)
 
     def allowed(self) -> Bits | None:
         """None while the budget lasts."""
-        return self._allowed(self._state)
-
-    def ahead(self, tokens: Sequence[int]) -> list[Bits | None]:
-        """What may follow each token, up to the first that is not allowed."""
-        found: list[Bits | None] = []
         state = self._state
-        for token in tokens:
-            if found and not contains(found[-1], token):
-                break
-            state = self._after(state, token)
-            found.append(self._allowed(state))
-        return found
-
-    def accept(self, token: int) -> None:
-        """Moves on by a token."""
-        self._state = self._after(self._state, token)
-
-    def _allowed(self, state: _State) -> Bits | None:
         if state.since_mark is None or state.since_mark < self._header or state.used < self._budget:
             return None
         return self._closing if self._tokenizer.ends_line(state.last) else self._line_end
 
-    def _after(self, state: _State, token: int) -> _State:
+    def ahead(self, tokens: Sequence[int]) -> list[Bits | None]:
+        """What may follow each token, up to the first that is not allowed."""
+        state = self._state
+
+        def move(token: int) -> Bits | None:
+            self.accept(token)
+            return self.allowed()
+
+        found = look_ahead(tokens, move)
+        self._state = state
+        return found
+
+    def accept(self, token: int) -> None:
+        """Moves on by a token."""
+        state = self._state
         if token == self._start:
-            return replace(state, since_mark=0, last=token)
-        if token == self._end or state.since_mark is None:
-            return replace(state, since_mark=None)
-        used = state.used + (state.since_mark >= self._header)
-        return _State(state.since_mark + 1, used, token)
-
-
-def _tail(ids: Sequence[int], mark: int) -> Sequence[int]:
-    """The ids from the last mark on; none where there is none."""
-    at = next((index for index in range(len(ids) - 1, -1, -1) if ids[index] == mark), len(ids))
-    return ids[at:]
+            self._state = replace(state, since_mark=0, last=token)
+        elif token == self._end or state.since_mark is None:
+            self._state = replace(state, since_mark=None)
+        else:
+            used = state.used + (state.since_mark >= self._header)
+            self._state = _State(state.since_mark + 1, used, token)

@@ -19,6 +19,13 @@ CHANNEL_START, CHANNEL_END = "<|channel>", "<channel|>"
 CALL_START, CALL_END, RESPONSE_START = "<|tool_call>", "<tool_call|>", "<|tool_response>"
 
 
+def open_thought(tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> int | None:
+    """Where the thought begins that a prompt leaves open, at its mark; None where the reply begins outside of one."""
+    marks = (tokenizer.id(CHANNEL_START), tokenizer.id(CHANNEL_END))
+    last = next((at for at in range(len(prompt_ids) - 1, -1, -1) if prompt_ids[at] in marks), None)
+    return last if last is not None and prompt_ids[last] == marks[0] else None
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Some text of one channel, perhaps none. The last piece of a tool call carries the call."""
@@ -44,8 +51,7 @@ class ReplyParser:
         self._hidden = frozenset(hidden_ids)
         self._decoder = tokenizer.decoder()
         self._stops = StopStrings(stop)
-        last_mark = next((id for id in reversed(prompt_ids) if id in (self._start, self._end)), self._end)
-        self._channel: Channel = "thought" if last_mark == self._start else "answer"
+        self._channel: Channel = "answer" if open_thought(tokenizer, prompt_ids) is None else "thought"
         self._header: str | None = None
         self._call: CallReader | None = None
         self._awaits_response = False
