@@ -82,7 +82,7 @@ def draw(words: Vocabulary, limiting: Constraint, seed: int) -> str:
     rng, tokens, ids = random.Random(seed), words.tokenizer.token_bytes(), []
     for step in range(2000):
         allowed = sorted(set_of(limiting.allowed()))
-        ending = [id for id in allowed if id in words.end_ids or tokens[id] in (b'"', b"}", b"]", b"0", b"1")]
+        ending = [id for id in allowed if id in words.end_ids or tokens[id] in (b'"', b"}", b"]", b",", b"0", b"1")]
         ids.append(rng.choice(ending if ending and step > rng.randint(0, 60) else allowed))
         limiting.accept(ids[-1])
         if ids[-1] in words.end_ids:
