@@ -47,25 +47,12 @@ def load(
     with ThreadPoolExecutor(1) as pool:
         processor = pool.submit(Processor.from_folder, folder)
         model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
-        if not lazy or (lazy == "auto" and _any_prompt_fits(model, limit)):
+        if not lazy:
+            model.prepare()
+        elif lazy == "auto" and (whole := _plan(model, GenerationOptions(), int(limit * EARLY_SHARE))).fits:
+            keep_to(whole)
             model.prepare()
         return model, processor.result()
-
-
-def _any_prompt_fits(model: Gemma4Unified, limit: int) -> bool:
-    """Whether the whole context fits, with some room for media and a drafter; then the allocator is kept to it."""
-    options = GenerationOptions()
-    wanted = need(
-        model,
-        None,
-        chunk=options.prefill_step_size,
-        kv_group_size=options.kv_group_size,
-        limit=int(limit * EARLY_SHARE),
-    )
-    whole = wanted.choose(model.config.text.max_position_embeddings, options.kv_bits)
-    if whole.fits:
-        keep_to(whole)
-    return whole.fits
 
 
 def plan(
@@ -89,8 +76,13 @@ def plan(
     longest = model.config.text.max_position_embeddings
     if context is not None and not 1 <= context <= longest:
         raise UsageError(f"context must be from 1 to {longest}, which is what this model has, not {context}")
-    wanted = need(model, None, chunk=written.prefill_step_size, kv_group_size=written.kv_group_size, limit=limit)
-    return wanted.choose(context or longest, written.kv_bits)
+    return _plan(model, written, limit, context)
+
+
+def _plan(model: Gemma4Unified, options: GenerationOptions, limit: int, context: int | None = None) -> Plan:
+    """The plan without media at so many positions; None for the model's whole context."""
+    wanted = need(model, None, chunk=options.prefill_step_size, kv_group_size=options.kv_group_size, limit=limit)
+    return wanted.choose(context or model.config.text.max_position_embeddings, options.kv_bits)
 
 
 def load_drafter(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> Drafter:
@@ -129,6 +121,8 @@ def stream_generate(
     `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. Raises GemmaError for input that can't
     be read, and behind the last piece where the reply ends before its JSON does; UsageError for options out of range.
     """
+    if not isinstance(prompt, str) and (images or audio or videos):
+        raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
     written = GenerationOptions.from_config(processor.generation_config, **options)
     declared = list(read_tools(tools or ()).values())
     answer = _answer_grammar(json_schema, written, prefill_response, may_call=bool(declared))
@@ -136,7 +130,7 @@ def stream_generate(
         read = prompt
     else:
         read = processor.prompt(
-            _messages(prompt, images, audio, videos),
+            [user_message(prompt, images, audio, videos)] if isinstance(prompt, str) else prompt,
             tools=[tool.declaration() for tool in declared],
             enable_thinking=enable_thinking,
             prefill_response=prefill_response,
@@ -150,16 +144,6 @@ def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arg
     """The whole answer, without any thought. Takes the arguments of `stream_generate`."""
     pieces = stream_generate(model, processor, prompt, **arguments)
     return "".join(piece.text for piece in pieces if piece.channel == "answer")
-
-
-def _messages(
-    prompt: Messages, images: Sequence[Any], audio: Sequence[Any], videos: Sequence[Any]
-) -> Sequence[Mapping[str, Any]]:
-    if isinstance(prompt, str):
-        return [user_message(prompt, images, audio, videos)]
-    if images or audio or videos:
-        raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
-    return prompt
 
 
 def _answer_grammar(

@@ -171,6 +171,14 @@ class DrafterConfig:
         return cls(_text(_table(config, "text_config")), _size(config, "backbone_hidden_size"), _quantization(config))
 
 
+def read_given_json(path: str | Path, name: str) -> Any:
+    """The JSON in a file that somebody gave; errors call it by `name`. Raises GemmaError where it holds none."""
+    try:
+        return json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise GemmaError(f"{name}: not a readable JSON file ({one_line(error)})") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a checkpoint's file. Raises GemmaError where there is none."""
     try:

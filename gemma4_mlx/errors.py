@@ -22,6 +22,12 @@ class DoesNotFitError(GemmaError):
     exit_code = 3
 
 
+def shortened(text: str) -> str:
+    """Text of somebody else's in one line, its beginning and its end where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-90:]}"
+
+
 def one_line(error: BaseException) -> str:
     """What an error of a library says, in one line; its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

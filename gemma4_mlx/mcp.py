@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gemma4_mlx.config import read_given_json
 from gemma4_mlx.errors import GemmaError, one_line
 from gemma4_mlx.prompt.tools import Tool, read_tool
 
@@ -37,10 +37,7 @@ def read_servers(path: str | Path) -> dict[str, Server]:
 
     Raises GemmaError where it is something else, or names a server that is not started by a command.
     """
-    try:
-        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise GemmaError(f"{path}: not a readable JSON file ({one_line(error)})") from None
+    content = read_given_json(path, str(path))
     entries = content.get("mcpServers") if isinstance(content, dict) else None
     if not isinstance(entries, dict):
         raise GemmaError(f"{path}: expected {{'mcpServers': {{NAME: {{'command': ..., 'args': [...]}}}}}}")
@@ -78,9 +75,7 @@ def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
         for name, server in servers.items():
             for tool in _start(stack, portal, name, server):
                 unique = f"{name}.{tool.name}" if tool.name in tools else tool.name
-                tools[unique] = Tool(
-                    name=unique, description=tool.description, parameters=tool.parameters, run=tool.run
-                )
+                tools[unique] = replace(tool, name=unique)
         yield list(tools.values())
 
 
@@ -123,8 +118,6 @@ async def _list_tools(client: Client) -> list[dict[str, Any]]:
 
 
 def _tool(portal: BlockingPortal, client: Client, declaration: Mapping[str, Any]) -> Tool:
-    declared = read_tool(declaration)
-
     async def call(arguments: Mapping[str, Any]) -> CallToolResult:
         return await client.call_tool(declaration["name"], dict(arguments), CALL_SECONDS)
 
@@ -134,7 +127,7 @@ def _tool(portal: BlockingPortal, client: Client, declaration: Mapping[str, Any]
             raise GemmaError(_text(result))
         return _text(result)
 
-    return Tool(name=declared.name, description=declared.description, parameters=declared.parameters, run=run)
+    return replace(read_tool(declaration), run=run)
 
 
 def _text(result: CallToolResult) -> str:

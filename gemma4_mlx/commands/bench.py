@@ -149,7 +149,7 @@ def add_rows(
 ) -> int:
     """Measures; returns the exit code."""
     from gemma4_mlx.measure.drafting import drafting_rows
-    from gemma4_mlx.measure.run import all_cases, counted, estimate, first_token_rows, speed_rows
+    from gemma4_mlx.measure.run import all_cases, estimate, first_token_rows, speed_rows
 
     drafted = max(args.n) if args.drafting or args.draft_model else 0
     asked = [] if args.no_first_token else all_cases(subject)
@@ -164,9 +164,7 @@ def add_rows(
         for row in first_token_rows(subject, asked, setup, args.r, terminal.status):
             report.rows.append(row)
         if drafted:
-            notice = counted("drafting", terminal.status)
-            asked_of = (subject.model, subject.processor)
-            report.rows.extend(drafting_rows(*asked_of, drafted, setup, args.r, args.draft_model, notice))
+            report.rows.extend(drafting_rows(subject, drafted, setup, args.r, args.draft_model, terminal.status))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     finally:

@@ -24,7 +24,8 @@ from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, open_tools
-from gemma4_mlx.errors import GemmaError, UsageError, one_line
+from gemma4_mlx.config import read_given_json
+from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
@@ -76,13 +77,13 @@ def answer(args: argparse.Namespace) -> int:
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
     model, processor, asked = prepare(args, terminal)
     with open_tools(args, terminal) as toolbox:
+        terminal.status("reading the prompt")
+        prompt, options = prompt_and_options(args, processor, asked, toolbox)
+        keeps = args.prompt_cache_file is not None or bool(toolbox.tools)
         if args.plan:
-            return plan(args, terminal, model, processor, asked, toolbox)
-        session = None
-        if args.prompt_cache_file is not None or toolbox.tools:
-            prompt, options = prompt_and_options(args, processor, asked, toolbox)
-            session = open_session(args.prompt_cache_file, model, prompt, options)
-        said = speak(args, terminal, model, processor, asked, session, toolbox)
+            return plan(terminal, model, prompt, options, keeps)
+        session = open_session(args.prompt_cache_file, model, prompt, options) if keeps else None
+        said = speak(args, terminal, model, processor, asked, prompt, session, toolbox)
     if args.json:
         print(json.dumps(said.as_dict(), ensure_ascii=False))
     if said.last is not None:
@@ -116,19 +117,13 @@ def prepare(
 
 
 def plan(
-    args: argparse.Namespace,
-    terminal: Terminal,
-    model: "Gemma4Unified",
-    processor: "Processor",
-    asked: Sequence[Mapping[str, Any]],
-    toolbox: Toolbox,
+    terminal: Terminal, model: "Gemma4Unified", prompt: "Prompt", options: "GenerationOptions", keeps: bool
 ) -> int:
-    """Prints what the reply would need; the weights stay on disk."""
+    """Prints what the reply would need, with a session if it `keeps` one; the weights stay on disk."""
     from gemma4_mlx.engine.generation import check_length, memory_need
     from gemma4_mlx.engine.session import Session
 
-    prompt, options = prompt_and_options(args, processor, asked, toolbox)
-    need = memory_need(model, prompt, options, Session(model) if args.prompt_cache_file or toolbox.tools else None)
+    need = memory_need(model, prompt, options, Session(model) if keeps else None)
     terminal.clear()
     return show_plan(need, need.choose(check_length(model, prompt, options), options.kv_bits))
 
@@ -149,22 +144,26 @@ def speak(
     model: "Gemma4Unified",
     processor: "Processor",
     asked: Sequence[Mapping[str, Any]],
+    prompt: "Prompt",
     session: "Session | None",
     toolbox: Toolbox,
 ) -> Reply:
-    """Streams the reply to the terminal, running the tools that it calls; Ctrl-C ends it where it is."""
+    """Streams the reply to the terminal, running the tools that it calls; Ctrl-C ends it where it is.
+
+    `prompt` is what was asked, as the model reads it.
+    """
     from gemma4_mlx import api
     from gemma4_mlx.agent import ToolResult, run_agent
 
-    terminal.status("reading the prompt")
     drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
-    schema = read_schema(args.json_schema)
+    schema_file = args.json_schema
+    schema = None if schema_file is None else read_given_json(schema_file, f"--json-schema {schema_file}")
 
     def reply(messages: Sequence[Mapping[str, Any]]) -> "Iterator[Response]":
         return api.stream_generate(
             model,
             processor,
-            messages,
+            prompt if len(messages) == len(asked) else messages,
             tools=list(toolbox.tools.values()),
             **prompt_options(args),
             json_schema=schema,
@@ -197,16 +196,6 @@ def speak(
         said.error = error
     terminal.end()
     return said
-
-
-def read_schema(path: str | None) -> Any:
-    """The JSON schema in a file; None for none. Raises GemmaError where it is no JSON."""
-    if path is None:
-        return None
-    try:
-        return json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise GemmaError(f"--json-schema {path}: not a readable JSON file ({one_line(error)})") from None
 
 
 def check_usage(args: argparse.Namespace) -> None:

@@ -37,6 +37,7 @@ class Chat:
         messages: what was said, without the instructions and without thoughts.
         pending: media for the next question.
         unsent: the conversation with a question that got no answer; /retry sends it again.
+        said: the reply that is being written, or was last.
         session: the caches, kept from turn to turn.
         toolbox: what the model may call.
         over: whether it is to end.
@@ -55,6 +56,7 @@ class Chat:
     messages: list[Message] = field(default_factory=list)
     pending: list[Part] = field(default_factory=list)
     unsent: list[Message] | None = None
+    said: Reply = field(default_factory=Reply)
     toolbox: Toolbox = field(default_factory=Toolbox)
     over: bool = False
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gemma4_mlx.engine.guide import Bits, look_ahead, token_set
 from gemma4_mlx.engine.vocabulary import Vocabulary
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.prompt.calls import QUOTE
 from gemma4_mlx.prompt.reply import CALL_END, CALL_START, CHANNEL_END, CHANNEL_START, RESPONSE_START, open_thought
 
@@ -122,5 +122,5 @@ class Constraint:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            said = " ".join(self._matcher.get_error().split())[:160]
+            said = shortened(self._matcher.get_error())
             raise GemmaError(f"the answer can't be kept to the JSON schema: {said}; make the schema simpler")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import UsageError, shortened
 
 MAX_CHARACTERS = 100_000
 """Length of a schema as JSON."""
@@ -59,7 +59,7 @@ def _check_keywords(schema: Mapping[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path)) or "the top"
-        raise UsageError(f"the JSON schema is not one: {_shortened(error.message)} at {place}") from None
+        raise UsageError(f"the JSON schema is not one: {shortened(error.message)} at {place}") from None
     except RecursionError:
         raise UsageError("the JSON schema is nested too deep; make it flatter") from None
     if any(isinstance(least, int) and least > 1 for least in _values(schema, "minProperties")):
@@ -96,10 +96,5 @@ def _compile(text: str) -> str:
         raise UsageError("the JSON schema is too deep or too large to compile; make it flatter")
     complaint = (done.stderr if done.returncode else done.stdout).decode(errors="replace")
     if complaint or done.returncode:
-        raise UsageError(f"the JSON schema can't be kept to: {_shortened(complaint)}")
+        raise UsageError(f"the JSON schema can't be kept to: {shortened(complaint)}")
     return grammar
-
-
-def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 160 else f"{text[:160]}..."

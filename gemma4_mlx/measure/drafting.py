@@ -1,13 +1,11 @@
 """A reply that says again what its prompt says, with guesses ahead: what drafting brings where it pays off."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from gemma4_mlx.api import load_drafter, stream_generate
 from gemma4_mlx.measure.report import Row
+from gemma4_mlx.measure.run import Progress, Subject, counted
 from gemma4_mlx.measure.speed import Setup
-from gemma4_mlx.model.unified import Gemma4Unified
-from gemma4_mlx.prompt.processor import Processor
 
 TEXT = (
     "The harbour opens at seven. Boats from the north berth on the left, all others on the right. "
@@ -17,13 +15,7 @@ QUESTION = f"Write this text again, word for word: {TEXT * 4}"
 
 
 def drafting_rows(
-    model: Gemma4Unified,
-    processor: Processor,
-    tokens: int,
-    setup: Setup,
-    repeats: int,
-    draft_model: str | Path | None,
-    progress: Callable[[int, int], None],
+    subject: Subject, tokens: int, setup: Setup, repeats: int, draft_model: str | Path | None, progress: Progress
 ) -> list[Row]:
     """Tokens a second and tokens a pass of replies of so many tokens, after one to warm up.
 
@@ -31,12 +23,12 @@ def drafting_rows(
     """
     drafter = load_drafter(draft_model) if draft_model else None
     name = f"guesses by {'a drafter' if drafter else 'looking text up'}, tg{tokens}"
-    speeds, gains, peak = [], [], 0
+    speeds, gains, peak, notice = [], [], 0, counted("drafting", progress)
     for done in range(repeats + 1):
-        progress(done, repeats)
+        notice(done, repeats)
         pieces = stream_generate(
-            model,
-            processor,
+            subject.model,
+            subject.processor,
             QUESTION,
             drafter=drafter,
             temperature=0,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, one_line, shortened
 from gemma4_mlx.prompt.declarations import simplified
 
 Declaration = Mapping[str, Any]
@@ -42,7 +42,7 @@ class Tool:
         if error is not None:
             path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
             where = f"argument {path.removeprefix('.')}: " if path else ""
-            raise GemmaError(f"{self.name}: {where}{_shortened(error.message)}")
+            raise GemmaError(f"{self.name}: {where}{shortened(error.message)}")
 
 
 AnyTool = Tool | Declaration | Callable[..., Any]
@@ -63,12 +63,12 @@ def read_tool(source: AnyTool) -> Tool:
     function = source.get("function", source)
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not name.strip() or set(name) & set("{}"):
-        raise GemmaError(f"a tool must be {{'name': ..., 'parameters': JSON schema}}, not {_shortened(repr(source))}")
+        raise GemmaError(f"a tool must be {{'name': ..., 'parameters': JSON schema}}, not {shortened(repr(source))}")
     description, parameters = function.get("description") or "", function.get("parameters") or {}
     if not isinstance(description, str) or not isinstance(parameters, Mapping):
         raise GemmaError(f"tool {name}: description must be text and parameters a JSON schema")
     if parameters.get("type", "object") != "object":
-        raise GemmaError(f"tool {name}: parameters must be of type object, not {_shortened(repr(parameters['type']))}")
+        raise GemmaError(f"tool {name}: parameters must be of type object, not {shortened(repr(parameters['type']))}")
     tool = Tool(name=name.strip(), description=description, parameters={"type": "object", **parameters})
     _check_schema(tool)
     return tool
@@ -92,7 +92,7 @@ def _check_schema(tool: Tool) -> None:
         simplified(tool.parameters)
     except (GemmaError, SchemaError, RecursionError) as error:
         message = error.message if isinstance(error, SchemaError) else one_line(error)
-        raise GemmaError(f"tool {tool.name}: {_shortened(message)}") from None
+        raise GemmaError(f"tool {tool.name}: {shortened(message)}") from None
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:
@@ -102,8 +102,3 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
     kind = validators.validator_for(schema, default=Draft202012Validator)
     return kind(schema, registry=Registry())
-
-
-def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else f"{text[:100]} ... {text[-90:]}"
