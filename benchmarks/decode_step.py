@@ -11,7 +11,6 @@ with. Views are no launches, each array that is concatenated is one.
 import argparse
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +19,9 @@ from typing import Any
 
 import mlx.core as mx
 
+from benchmarks.engines import ENGINES, Step, step_seconds
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import tiny_config
-from gemma4_mlx.checkpoint.load import load_model
-from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.decode import step
 
 NARROW = {"hidden_size": 64, "intermediate_size": 128, "sliding_window": 64, "max_position_embeddings": 4096}
 PROMPT = 100
@@ -36,50 +33,12 @@ FUSED = ("layer_norm", "rms_norm", "rope", "scaled_dot_product_attention")
 FULL_HEAD = 32
 """Size of a full layer's heads, which stand for heads of 512. Metal has no kernel for attention of such queries."""
 
-Step = Callable[[mx.array], tuple[mx.array, list[mx.array]]]
-"""Takes a token `(1,)`; returns logits and the arrays of the caches, all lazy."""
 
-
-def ours(folder: Path) -> Step:
-    """A step of this package."""
-    model = load_model(folder)
-    caches = model.make_caches(PROMPT + 4000)
-    mx.eval(model(model.embed([300] * PROMPT), caches))
-
-    def run(token: mx.array) -> tuple[mx.array, list[mx.array]]:
-        return step(model, caches, token), [array for cache in caches for array in cache.arrays()]
-
+def stepper(engine: str, folder: Path) -> Step:
+    """An engine's step behind a prompt."""
+    run = ENGINES[engine](folder).stepper(PROMPT + 4000)
+    mx.eval(run(mx.array([300] * PROMPT)))
     return run
-
-
-def mlx_lm(folder: Path) -> Step:
-    """A step of mlx-lm."""
-    from mlx_lm.utils import load_model as load
-
-    vocabulary = ModelConfig.from_folder(folder).text.vocab_size  # it looks for it at the top level
-    model, _ = load(folder, model_config={"vocab_size": vocabulary})
-    caches = model.make_cache()
-    mx.eval(model(mx.array([[300] * PROMPT]), cache=caches))
-
-    def run(token: mx.array) -> tuple[mx.array, list[mx.array]]:
-        logits = model(token[None], cache=caches)[:, -1]
-        return logits, [array for cache in caches for array in (cache.keys, cache.values)]
-
-    return run
-
-
-def build_and_run(run: Step, steps: int) -> tuple[float, float]:
-    """Seconds of this thread's work to build a step, and of a whole step: the median of a few."""
-    built, whole = [], []
-    token = mx.array([300])
-    for _ in range(steps):
-        start, busy = time.perf_counter(), time.thread_time()
-        logits, caches = run(token)
-        built.append(time.thread_time() - busy)
-        token = mx.argmax(logits, axis=-1)
-        mx.eval(token, caches)
-        whole.append(time.perf_counter() - start)
-    return median(built), median(whole)
 
 
 def count_launches(run: Step) -> int:
@@ -129,13 +88,13 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = write_checkpoint(Path(folder) / "narrow", tiny_config(num_hidden_layers=args.layers, **NARROW))
-        engines = {"gemma4_mlx": ours(checkpoint), "mlx-lm": mlx_lm(checkpoint)}
+        engines = {name: stepper(name, checkpoint) for name in ("gemma4_mlx", "mlx-lm")}
     timed: dict[str, list[tuple[float, float, float]]] = {name: [] for name in engines}
     for _ in range(args.repeats):
         for name, run in engines.items():
-            built, whole = build_and_run(run, args.steps)
+            built, whole = step_seconds(run, args.steps)
             with as_on_a_gpu():
-                built_for_gpu, _ = build_and_run(run, args.steps)
+                built_for_gpu, _ = step_seconds(run, args.steps)
             timed[name].append((built * 1e3, whole * 1e3, built_for_gpu * 1e3))
     print("| | graph, ms | step, ms | graph for a GPU, ms | launches |\n|---|---|---|---|---|")
     figures = {}

@@ -6,8 +6,10 @@ What one can't do is in its `lacks`, with the reason.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any, ClassVar
 
 CHUNK = 512
@@ -247,6 +249,21 @@ class Transformers:
 
         with torch.inference_mode():
             yield self.model.generate(**inputs, max_new_tokens=1, do_sample=False)
+
+
+def step_seconds(run: Step, steps: int) -> tuple[float, float]:
+    """Seconds of this thread's work to build a step, and of a whole step: medians, without a few that warm up."""
+    import mlx.core as mx
+
+    token, built, whole = mx.array([300]), [], []
+    for _ in range(steps):
+        started, busy = time.perf_counter(), time.thread_time()
+        logits, caches = run(token)
+        built.append(time.thread_time() - busy)
+        token = mx.argmax(logits.reshape(1, -1), axis=-1)
+        mx.eval(token, caches)
+        whole.append(time.perf_counter() - started)
+    return median(built[4:]), median(whole[4:])
 
 
 ENGINES = {"gemma4_mlx": Ours, "mlx-lm": MlxLm, "mlx-vlm": MlxVlm, "transformers": Transformers}

@@ -15,10 +15,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.engines import ENGINES
+from benchmarks.engines import ENGINES, step_seconds
 
 Figures = dict[str, float]
 
@@ -63,18 +62,8 @@ def turn(engine: Any, messages: list[dict[str, str]], picture: str | None, reply
 
 def graph(engine: Any, steps: int) -> Figures:
     """Milliseconds of Python to build a decode step's graph, and of the whole step: medians."""
-    import mlx.core as mx
-
-    run, token = engine.stepper(steps + 8), mx.array([300])
-    built, whole = [], []
-    for _ in range(steps):
-        started, busy = time.perf_counter(), time.thread_time()
-        logits, caches = run(token)
-        built.append(time.thread_time() - busy)
-        token = mx.argmax(logits.reshape(1, -1), axis=-1)
-        mx.eval(token, caches)
-        whole.append(time.perf_counter() - started)
-    return {"graph": median(built[4:]) * 1e3, "step": median(whole[4:]) * 1e3}
+    built, whole = step_seconds(engine.stepper(steps + 8), steps)
+    return {"graph": built * 1e3, "step": whole * 1e3}
 
 
 TASKS: dict[str, Callable[..., Figures]] = {"reply": reply, "look": look, "turn": turn, "graph": graph}

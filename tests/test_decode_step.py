@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from benchmarks.decode_step import count_launches, ours
+from benchmarks.decode_step import count_launches, stepper
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.checkpoint.load import open_model
 from gemma4_mlx.engine.decode import step
@@ -63,7 +63,7 @@ def test_layers_that_are_alike_are_compiled_once(tiny_folder: Path, mixed: Path)
 def test_kernels_of_a_step(tmp_path: Path) -> None:
     def kernels(layers: int) -> int:
         config = tiny_config(num_hidden_layers=layers)
-        return count_launches(ours(write_checkpoint(tmp_path / str(layers), config)))
+        return count_launches(stepper("gemma4_mlx", write_checkpoint(tmp_path / str(layers), config)))
 
     six, twelve = kernels(6), kernels(12)
     assert twelve - six <= 5 * 16 + 24  # five sliding layers and a full one
