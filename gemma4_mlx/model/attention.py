@@ -1,7 +1,6 @@
 """Attention of a sliding layer: grouped queries, normalised heads, rotary embedding, a window."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -10,21 +9,7 @@ from gemma4_mlx.config import LayerConfig, TextConfig
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.projection import merge
-
-
-def rotary_periods(layer: LayerConfig) -> mx.array:
-    """Periods over 2 pi of the pairs that turn, as `mx.fast.rope` takes them.
-
-    The exponent's denominator is the whole head ("proportional" rotary embedding in transformers), so that pair i of a
-    partly rotated head turns as fast as pair i of a wholly rotated one.
-    """
-    return layer.rope.theta ** (mx.arange(layer.turned // 2, dtype=mx.float32) * 2 / layer.head_dim)
-
-
-def rotate(x: mx.array, offset: int | mx.array, periods: mx.array) -> mx.array:
-    """Rotary embedding of `(B, H, L, D)` at positions from `offset` on (one for all, or one a
-    batch row); pairs are half of D apart."""
-    return mx.fast.rope(x, x.shape[-1], traditional=False, base=None, scale=1.0, offset=offset, freqs=periods)
+from gemma4_mlx.model.rotary import rotate
 
 
 def split_heads(x: mx.array, head_dim: int) -> mx.array:
@@ -41,12 +26,6 @@ def merge_heads(x: mx.array) -> mx.array:
     if length == 1:
         return x.reshape(batch, 1, -1)
     return x.transpose(0, 2, 1, 3).reshape(batch, length, -1)
-
-
-@lru_cache(maxsize=4)
-def head_offsets(offset: int, batch: int, turning: int, still: int) -> mx.array:
-    """The offset for each head that turns, 0 for each that does not. One array for all layers that ask in a step."""
-    return mx.array(([offset] * turning + [0] * still) * batch)
 
 
 class Attention(nn.Module):
@@ -68,7 +47,6 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.q_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
         self.k_norm = nn.RMSNorm(layer.head_dim, eps=self.eps)
-        self._periods = rotary_periods(layer)
 
 
 class SlidingAttention(Attention):
@@ -80,25 +58,14 @@ class SlidingAttention(Attention):
         queries, keys = self.pop("q_norm").weight, self.pop("k_norm").weight
         rows = [queries] * self.num_heads + [keys] * self.num_kv_heads + [mx.ones_like(keys)] * self.num_kv_heads
         self.qkv_norm = mx.stack(rows)[:, None]
-
-    def offsets(self, x: mx.array, cache: SlidingCache) -> mx.array:
-        """What `heads` needs to know of the positions of x: the first, and for a single one that of each head."""
-        if x.shape[1] > 1:
-            return mx.array(cache.offset)
-        return head_offsets(cache.offset, x.shape[0], self.num_heads + self.num_kv_heads, self.num_kv_heads)
-
-    def heads(self, x: mx.array, offsets: mx.array) -> tuple[mx.array, mx.array]:
-        """Queries `(B, H, L, D)` of x `(B, L, hidden)`, and the rows that the cache keeps of it."""
-        heads = mx.fast.rms_norm(split_heads(self.qkv_proj(x), self.head_dim), None, self.eps) * self.qkv_norm
         turning = self.num_heads + self.num_kv_heads
-        if x.shape[1] == 1:
-            # Heads of one position as rows of a batch: values turn by nothing, and so lie behind the keys already.
-            turned = rotate(heads.reshape(-1, 1, 1, self.head_dim), offsets, self._periods).reshape(heads.shape)
-            queries, written = mx.split(turned, [self.num_heads], axis=1)
-            return queries, written
-        turned, values = mx.split(heads, [turning], axis=1)
-        queries, keys = mx.split(rotate(turned, offsets, self._periods), [self.num_heads], axis=1)
-        return queries, mx.concatenate([keys, values], axis=1)
+        self._turning = (mx.arange(turning + self.num_kv_heads) < turning)[:, None, None, None]
+
+    def heads(self, x: mx.array, rotation: mx.array) -> tuple[mx.array, mx.array]:
+        """Queries `(B, H, L, D)` of x `(B, L, hidden)`, and the rows that the cache keeps of it."""
+        heads = mx.fast.rms_norm(split_heads(self.qkv_proj(x), self.head_dim), None, self.eps)
+        queries, written = mx.split(rotate(heads, self.qkv_norm, rotation, self._turning), [self.num_heads], axis=1)
+        return queries, written
 
     def attend(self, heads: tuple[mx.array, mx.array], cache: SlidingCache, tiles: Sequence[Tile]) -> mx.array:
         """Attention of the last positions, those that the tiles cover: `(B, queries, H * D)`."""
@@ -110,9 +77,9 @@ class SlidingAttention(Attention):
         attended = [_attend(queries, keys, values, tile) for tile in tiles]
         return merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0])
 
-    def write(self, x: mx.array, cache: SlidingCache) -> None:
+    def write(self, x: mx.array, cache: SlidingCache, rotation: mx.array) -> None:
         """Puts the keys and values of `(B, L, hidden)` into the cache."""
-        cache.update(self.heads(x, self.offsets(x, cache))[1])
+        cache.update(self.heads(x, rotation)[1])
 
 
 def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:

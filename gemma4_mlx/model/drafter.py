@@ -12,10 +12,11 @@ import mlx.nn as nn
 
 from gemma4_mlx.config import DrafterConfig, LayerConfig, TextConfig
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.model.attention import merge_heads, rotary_periods, rotate, split_heads
+from gemma4_mlx.model.attention import merge_heads, split_heads
 from gemma4_mlx.model.cache import Cache, SharedCache
 from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, turned_first
 from gemma4_mlx.model.projection import reorder
+from gemma4_mlx.model.rotary import rotate, rotation_at
 from gemma4_mlx.model.text import DecoderLayer
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -30,7 +31,6 @@ class DraftAttention(nn.Module):
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.q_norm = nn.RMSNorm(layer.head_dim, eps=config.rms_norm_eps)
         self.head_dim, self.window = layer.head_dim, layer.window
-        self._periods = rotary_periods(layer)
         self._turned = layer.turned
 
     def prepare(self, target: FullAttention) -> None:
@@ -41,16 +41,16 @@ class DraftAttention(nn.Module):
         keys = target.qk_norm[target.num_heads, 0]
         self.q_norm.weight = fold_key_norm(self.q_norm.weight[order], keys, self._turned)
 
-    def __call__(self, x: mx.array, cache: Cache) -> mx.array:
+    def __call__(self, x: mx.array, cache: Cache, rotation: mx.array) -> mx.array:
         """Merged heads `(B, 1, H * D)` of `(B, 1, hidden)`; the query stands right behind the cache's last position."""
-        queries = self.q_norm(split_heads(self.q_proj(x), self.head_dim))
+        heads = mx.fast.rms_norm(split_heads(self.q_proj(x), self.head_dim), None, self.q_norm.eps)
+        weights = self.q_norm.weight[None, None]
+        turned = rotate(heads[..., : self._turned], weights[..., : self._turned], rotation)
         if isinstance(cache, SharedCache):
-            turned = rotate(queries[..., : self._turned], cache.offset, self._periods)
-            return merge_heads(attend(turned, queries[..., self._turned :], cache))
+            return merge_heads(attend(turned, heads[..., self._turned :] * weights[..., self._turned :], cache))
         assert self.window is not None
         # transformers lets a draft see one key more than the window on either end of the distance.
         keys, values = cache.newest(self.window + 1)
-        turned = rotate(queries, cache.offset, self._periods)
         return merge_heads(mx.fast.scaled_dot_product_attention(turned, keys, values, scale=1.0))
 
 
@@ -90,9 +90,11 @@ class Drafter(nn.Module):
         final hidden state (or what this returned) of the position before it. `caches` are the target's.
         """
         x = self.pre_projection(mx.concatenate([embedding, hidden], axis=-1))
-        for layer in self.layers:
-            cache = caches[self._full if layer.self_attn.window is None else self._sliding]
-            x = layer.feed(x, layer.self_attn(layer.input_layernorm(x), cache))
+        kinds = self.config.text.layers
+        rotations = {kind: rotation_at(kind, caches[0].offset, 1) for kind in dict.fromkeys(kinds)}
+        for kind, layer in zip(kinds, self.layers, strict=True):
+            cache = caches[self._full if kind.window is None else self._sliding]
+            x = layer.feed(x, layer.self_attn(layer.input_layernorm(x), cache, rotations[kind]))
         x = self.norm(x)
         return self.embed_tokens.as_linear(x), self.post_projection(x)
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from gemma4_mlx.config import LayerConfig, TextConfig
-from gemma4_mlx.model.attention import Attention, merge_heads, rotate, split_heads
+from gemma4_mlx.model.attention import Attention, merge_heads, split_heads
 from gemma4_mlx.model.cache import SharedCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.projection import last_outputs, merge, reorder
+from gemma4_mlx.model.rotary import rotate
 
 SCORES_BUDGET = 96 * 2**20
 """Bytes of one array of scores. Queries are read in tiles that keep to it, each against all of its keys."""
@@ -39,17 +40,13 @@ class FullAttention(Attention):
         queries = fold_key_norm(self.pop("q_norm").weight[order], keys, self._turned)
         self.qk_norm = mx.stack([queries] * self.num_heads + [keys] * self.num_kv_heads)[:, None]
 
-    def offsets(self, x: mx.array, cache: SharedCache) -> mx.array:
-        """The position of the first of x."""
-        return mx.array(cache.offset)
-
-    def heads(self, x: mx.array, offsets: mx.array) -> tuple[mx.array, ...]:
+    def heads(self, x: mx.array, rotation: mx.array) -> tuple[mx.array, ...]:
         """Both parts of the queries of x `(B, L, hidden)`, all `(B, H, L, ...)`, and what the cache keeps of it."""
         heads = mx.fast.rms_norm(split_heads(self.qk_proj(x), self.head_dim), None, self.eps)
-        weighted = heads * self.qk_norm
-        turned, keys = mx.split(rotate(weighted[..., : self._turned], offsets, self._periods), [self.num_heads], axis=1)
-        values, others = mx.split(heads[:, self.num_heads :], [self._turned], axis=-1)
-        return turned, weighted[:, : self.num_heads, :, self._turned :], keys, others, values
+        turning, others = mx.split(heads, [self._turned], axis=-1)
+        turned, keys = mx.split(rotate(turning, self.qk_norm[..., : self._turned], rotation), [self.num_heads], axis=1)
+        rest = others[:, : self.num_heads] * self.qk_norm[: self.num_heads, :, self._turned :]
+        return turned, rest, keys, others[:, self.num_heads :], turning[:, self.num_heads :]
 
     def attend(self, heads: tuple[mx.array, ...], cache: SharedCache, tiles: Sequence[Tile]) -> mx.array:
         """Attention of all positions `(B, L, H * D)`. The tiles are those of sliding layers."""
@@ -57,13 +54,12 @@ class FullAttention(Attention):
         cache.update(*written)
         return merge_heads(attend(turned, rest, cache))
 
-    def write(self, x: mx.array, cache: SharedCache) -> None:
+    def write(self, x: mx.array, cache: SharedCache, rotation: mx.array) -> None:
         """Puts the keys and values of `(B, L, hidden)` into the cache and computes nothing else."""
         outputs = self.num_kv_heads * self.head_dim
         values = mx.fast.rms_norm(split_heads(last_outputs(self.qk_proj, x, outputs), self.head_dim), None, self.eps)
-        turning = values[..., : self._turned]
-        weighted = turning * self.qk_norm[self.num_heads :, :, : self._turned]
-        cache.update(rotate(weighted, cache.offset, self._periods), values[..., self._turned :], turning)
+        turning, others = mx.split(values, [self._turned], axis=-1)
+        cache.update(rotate(turning, self.qk_norm[self.num_heads :, :, : self._turned], rotation), others, turning)
 
 
 def turned_first(head_dim: int, turned: int) -> mx.array:

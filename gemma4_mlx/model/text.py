@@ -14,6 +14,7 @@ from gemma4_mlx.model.compiled import Traces, compile_method
 from gemma4_mlx.model.full_attention import FullAttention
 from gemma4_mlx.model.masks import Block, Tile, sliding_tiles
 from gemma4_mlx.model.projection import merge
+from gemma4_mlx.model.rotary import rotation_at
 
 
 @mx.compile
@@ -85,16 +86,16 @@ class DecoderLayer(nn.Module):
         self._step_heads = compile_method(self, DecoderLayer.heads, traces)
         self._step_feed = compile_method(self, DecoderLayer.feed, traces)
 
-    def __call__(self, x: mx.array, cache: Cache, tiles: Sequence[Tile]) -> mx.array:
+    def __call__(self, x: mx.array, cache: Cache, tiles: Sequence[Tile], rotation: mx.array) -> mx.array:
         """Maps `(B, L, hidden)` to `(B, queries, hidden)`, for the positions that the tiles cover."""
         attention, length, queries = self.self_attn, x.shape[1], tiles[-1].stop
         heads, feed = (self._step_heads, self._step_feed) if length == 1 else (DecoderLayer.heads, DecoderLayer.feed)
-        attended = attention.attend(heads(self, x, attention.offsets(x, cache)), cache, tiles)
+        attended = attention.attend(heads(self, x, rotation), cache, tiles)
         return feed(self, x if queries == length else x[:, length - queries :], attended)
 
-    def heads(self, x: mx.array, offsets: mx.array) -> tuple[mx.array, ...]:
+    def heads(self, x: mx.array, rotation: mx.array) -> tuple[mx.array, ...]:
         """What the attention reads and its cache keeps of `(B, L, hidden)`."""
-        return self.self_attn.heads(self.input_layernorm(x), offsets)
+        return self.self_attn.heads(self.input_layernorm(x), rotation)
 
     def feed(self, x: mx.array, attended: mx.array) -> mx.array:
         """What follows the attention: `(B, L, hidden)` of itself and the merged heads `(B, L, H * D)`."""
@@ -102,9 +103,9 @@ class DecoderLayer(nn.Module):
         fed = self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         return scaled_sum(x, fed, self.layer_scalar)
 
-    def write(self, x: mx.array, cache: Cache) -> None:
+    def write(self, x: mx.array, cache: Cache, rotation: mx.array) -> None:
         """Puts keys and values of `(B, L, hidden)` into the cache and computes nothing else."""
-        self.self_attn.write(self.input_layernorm(x), cache)
+        self.self_attn.write(self.input_layernorm(x), cache, rotation)
 
 
 class TextModel(nn.Module):
@@ -116,6 +117,7 @@ class TextModel(nn.Module):
         self.layers = [DecoderLayer(config, _attention(config, layer)) for layer in config.layers]
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self._embed_scale = config.hidden_size**0.5
+        self._kinds = config.layers
         self._window = next((layer.window for layer in config.layers if layer.window), 1)
 
     @property
@@ -136,17 +138,19 @@ class TextModel(nn.Module):
         """
         length, offset = x.shape[1], caches[0].offset
         tiles = sliding_tiles(length, offset, self._window, blocks, queries=length)
-        for layer, cache in zip(self.layers[:-1], caches, strict=False):
-            x = layer(x, cache, tiles)
+        rotations = {kind: rotation_at(kind, offset, length) for kind in dict.fromkeys(self._kinds)}
+        for kind, layer, cache in zip(self._kinds[:-1], self.layers, caches, strict=False):
+            x = layer(x, cache, tiles, rotations[kind])
+        last, rotation = self.layers[-1], rotations[self._kinds[-1]]
         if outputs == 0:
-            self.layers[-1].write(x, caches[-1])
+            last.write(x, caches[-1], rotation)
             return x[:, :0]
         if outputs is not None and outputs < length:
             if isinstance(caches[-1], SharedCache):
-                self.layers[-1].write(x[:, :-outputs], caches[-1])
-                x = x[:, -outputs:]
+                last.write(x[:, :-outputs], caches[-1], rotation[:, :-outputs])
+                x, rotation = x[:, -outputs:], rotation[:, -outputs:]
             tiles = sliding_tiles(length, offset, self._window, blocks, queries=outputs)
-        return self.norm(self.layers[-1](x, caches[-1], tiles))
+        return self.norm(last(x, caches[-1], tiles, rotation))
 
 
 def _attention(config: TextConfig, layer: LayerConfig) -> nn.Module:

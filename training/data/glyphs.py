@@ -21,9 +21,9 @@ def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size)
 
 
-def _paper(rng: random.Random, size: tuple[int, int]) -> tuple[Image.Image, tuple]:
-    """A background and an ink that stands out from it."""
-    if rng.random() < 0.85:
+def _paper(rng: random.Random, size: tuple[int, int], dark: float) -> tuple[Image.Image, tuple]:
+    """A background, dark with that probability, and an ink that stands out from it."""
+    if rng.random() < 1 - dark:
         ink = rng.choice(["black"] * 9 + _DARK)
         image = Image.new(
             "RGB", size, tuple(rng.randint(225, 255) for _ in range(3)) if rng.random() < 0.6 else (255, 255, 255)
@@ -34,14 +34,14 @@ def _paper(rng: random.Random, size: tuple[int, int]) -> tuple[Image.Image, tupl
     return image, shade(rng, ink)
 
 
-def printed(rng: random.Random, text: str) -> Picture:
-    """A number in large figures about the middle of a picture, mostly black or dark on light paper.
+def printed(rng: random.Random, text: str, dark: float = 0.15) -> Picture:
+    """A number in large figures about the middle of a picture, on dark paper with probability `dark`.
 
     A figure is about 0.3 to 0.4 of the picture's height, a little less where four of them must fit: some 100 to 150
     pixels, where a patch has 48.
     """
     size = rng.choice(SIZES)
-    image, ink = _paper(rng, size)
+    image, ink = _paper(rng, size, dark)
     canvas = ImageDraw.Draw(image)
     file = str(FONTS / f"{rng.choice(FACES)}.ttf")
     points = int(rng.uniform(0.42, 0.54) * min(size))
@@ -67,7 +67,9 @@ def digits(rng: random.Random, least: int = 1, most: int = 4) -> str:
 
 
 def number(rng: random.Random, held_out: bool) -> Sample:
-    value = digits(rng)
+    """Training has more long numbers and more light ink than the evaluation: both are harder."""
+    value = digits(rng) if held_out or rng.random() < 0.5 else digits(rng, least=3)
     task, answer = ("number", value) if held_out or rng.random() < 0.85 else ("see", f"The number {value}.")
     text = ask(rng, task, held_out)
-    return Sample(task="number", messages=[user(text, ["image"])], answer=answer, media=[printed(rng, value)])
+    shown = printed(rng, value) if held_out else printed(rng, value, dark=0.4)
+    return Sample(task="number", messages=[user(text, ["image"])], answer=answer, media=[shown])

@@ -9,10 +9,13 @@ from training.data import voices
 from training.data.phrases import ask
 from training.data.sample import DIGIT_CLASS, TONE_CLASS, Clip, Sample, user
 from training.data.shapes import NUMBERS
+from training.data.speaking import spoken
 from training.settings import SPEECH
 
 RATE = media.RATE
 PITCHES = {"low": (90, 250), "middle": (400, 850), "high": (1500, 4000)}
+LENGTHS = [1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]  # of spoken strings in training: long ones are harder
+QUIET = 0.02
 
 
 def _wave(rng: random.Random, pitch: float, seconds: float) -> np.ndarray:
@@ -68,30 +71,37 @@ def beep_clip(rng: random.Random, count: int) -> Clip:
 
 
 def speech_clip(rng: random.Random, held_out: bool) -> tuple[Clip, str]:
-    """Spoken digits and what they say: a recorded string, or single digits of one voice put together."""
-    bank = voices.load(SPEECH / ("held_out.npz" if held_out else "train.npz"))
-    index = rng.randrange(len(bank.texts))
-    if held_out or rng.random() < 0.5:
-        while held_out and len(bank.texts[index]) == 1:
-            index = rng.randrange(len(bank.texts))
-        sound, aux, text = bank.clip(index), None, bank.texts[index]
+    """Spoken digits and what they say: a recording of the evaluation, or a clip spoken now in a voice of training."""
+    if held_out:
+        sound, text = _recorded(rng)
+        starts = None
     else:
-        sound, aux, text = _composed(rng, bank, index)
-    if not held_out:
-        sound = _coloured(rng, sound)
+        text = "".join(rng.choices("0123456789", k=rng.choice(LENGTHS)))
+        sound, starts = spoken(rng, text)
         factor = rng.uniform(0.85, 1.18)
+        sound = _coloured(rng, sound)
         sound = np.interp(np.arange(0, len(sound) - 1, factor), np.arange(len(sound)), sound)
-        if aux is not None:
-            spots = (np.arange(-(-len(sound) // media.FRAME)) + 0.5) * media.FRAME * factor
-            aux = aux[np.minimum((spots / media.FRAME).astype(int), len(aux) - 1)]
+        starts = starts / factor
     sound = sound / max(0.05, float(np.abs(sound).max()))
     lead = rng.randrange(media.FRAME * 5)
-    if aux is None:
-        sound = np.pad(sound, (lead, rng.randrange(media.FRAME * 5)))
-    else:
-        sound = np.pad(sound, (lead - lead % media.FRAME, 0))
-        aux = np.pad(aux, (lead // media.FRAME, 0))[: -(-len(sound) // media.FRAME)]
-    return _finish(rng, sound, aux), text
+    sound = np.pad(sound, (lead, rng.randrange(media.FRAME * 5)))
+    return _finish(rng, sound, None if starts is None else _said(sound, starts + lead, text)), text
+
+
+def _recorded(rng: random.Random) -> tuple[np.ndarray, str]:
+    """A held-out clip of at least two digits."""
+    bank = voices.load(SPEECH / "held_out.npz")
+    while len(bank.texts[index := rng.randrange(len(bank.texts))]) == 1:
+        pass
+    return bank.clip(index), bank.texts[index]
+
+
+def _said(sound: np.ndarray, starts: np.ndarray, text: str) -> np.ndarray:
+    """The auxiliary class of every frame: the digit that sounds in its middle, 0 where it is quiet."""
+    loud = np.abs(media.frames(sound)).max(1) > QUIET
+    word = np.searchsorted(starts, (np.arange(len(loud)) + 0.5) * media.FRAME, "right") - 1
+    classes = np.array([DIGIT_CLASS + int(digit) for digit in text])
+    return np.where(loud & (word >= 0), classes[word], 0)
 
 
 def _coloured(rng: random.Random, sound: np.ndarray) -> np.ndarray:
@@ -104,22 +114,6 @@ def _coloured(rng: random.Random, sound: np.ndarray) -> np.ndarray:
         echo = np.pad(sound, (delay, 0))[: len(sound)]
         sound = sound + rng.uniform(0.1, 0.35) * echo
     return sound
-
-
-def _composed(rng: random.Random, bank: voices.Bank, near: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Single digits of the voice that clip `near` belongs to, and the digit that sounds in every frame."""
-    first = near
-    while bank.texts[first : first + 10] != list("0123456789"):
-        first -= 1
-    text = "".join(rng.choices("0123456789", k=rng.randint(1, 5)))
-    pieces, labels = [], []
-    for digit in text:
-        sound = bank.clip(first + int(digit))
-        gap = np.zeros(int(rng.uniform(0.01, 0.25) * RATE), np.float32)
-        pieces += [sound, gap]
-        labels += [np.full(len(sound), DIGIT_CLASS + int(digit)), np.zeros(len(gap), np.int64)]
-    sound, label = np.concatenate(pieces), np.concatenate(labels)
-    return sound, label[media.FRAME // 2 :: media.FRAME], text
 
 
 def _asked(
