@@ -36,7 +36,7 @@ STEPS = st.lists(st.tuples(st.integers(1, 60) | st.just(1), st.integers(0, ROLLB
 def test_sliding_cache_returns_the_window_and_forgets_exactly(window: int, steps: list[tuple[int, int]]) -> None:
     cache, position = SlidingCache(window, sum(length for length, _ in steps)), 0
     for length, most_forgotten in steps:
-        keys, values = cache.update(stacked(position, length))
+        keys, values = cache.keys_values(cache.update(stacked(position, length)))
         expected = list(range(max(0, position - window + 1), position + length))
         position += length
         assert positions(keys) == expected
@@ -50,7 +50,7 @@ def test_sliding_cache_returns_the_window_and_forgets_exactly(window: int, steps
 def test_sliding_cache_decodes_past_its_slack_in_the_same_rows() -> None:
     cache = SlidingCache(8, 1000)
     for position in range(300):
-        keys, _ = cache.update(stacked(position, 1))
+        keys, _ = cache.keys_values(cache.update(stacked(position, 1)))
         mx.eval(cache_arrays([cache]))
     assert positions(keys) == list(range(292, 300))
     assert [array.shape[2] for array in cache.arrays()] == [7 + ROLLBACK + SLACK]
@@ -62,6 +62,35 @@ def test_sliding_cache_refuses_to_forget_what_it_no_longer_can() -> None:
     cache.rollback(ROLLBACK)
     with pytest.raises(ValueError, match="1 positions can't be forgotten"):
         cache.rollback(1)
+
+
+def random_rows(count: int) -> mx.array:
+    return mx.random.normal((1, 4, count, 24), key=mx.random.key(3))
+
+
+@given(st.integers(2, 40), STEPS, st.sampled_from([8, 4]))
+@settings(deadline=None, max_examples=30)
+def test_a_quantized_window_rounds_each_row_once(window: int, steps: list[tuple[int, int]], bits: int) -> None:
+    total = sum(length for length, _ in steps)
+    whole, rounding = random_rows(total), KVQuantization(bits, 32)
+    padded = mx.pad(whole, [(0, 0)] * 3 + [(0, 8)])
+    rounded = mx.dequantize(*mx.quantize(padded, group_size=32, bits=bits), group_size=32, bits=bits)[..., :24]
+    cache, position = SlidingCache(window, total, rounding), 0
+    for length, most_forgotten in steps:
+        rows = mx.concatenate(cache.keys_values(cache.update(whole[:, :, position : position + length])), axis=1)
+        assert mx.array_equal(rows, rounded[:, :, max(0, position - window + 1) : position + length])
+        position += length - min(most_forgotten, length)
+        cache.rollback(min(most_forgotten, length))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_attention_to_quantized_rows_is_that_to_the_rows_they_round(bits: int) -> None:
+    cache = SlidingCache(8, 30, KVQuantization(bits, 32))
+    cache.update(random_rows(20))
+    seen = cache.update(random_rows(1))
+    queries = mx.random.normal((1, 6, 1, 24), key=mx.random.key(4))
+    want = mx.fast.scaled_dot_product_attention(queries, *cache.keys_values(seen), scale=1.0)
+    np.testing.assert_allclose(cache.rows.attention(queries, seen), want, atol=1e-5)
 
 
 def fill(cache: SharedCache, lengths: list[int]) -> tuple[mx.array, mx.array, mx.array]:
@@ -115,8 +144,8 @@ def test_quantized_rows_multiply_as_the_rows_they_round(bits: int, width: int) -
     padded = mx.pad(whole, [(0, 0)] * 3 + [(0, -width % 32)])
     rounded = mx.dequantize(*mx.quantize(padded, group_size=32, bits=bits), group_size=32, bits=bits)[..., :width]
     packed = QuantizedRows(50, KVQuantization(bits, 32))
-    packed.write(0, whole[:, :, :30])
-    packed.write(30, whole[:, :, 30:])
+    packed.put(0, packed.pack(whole[:, :, :30]))
+    packed.put(30, packed.pack(whole[:, :, 30:]))
     queries = mx.random.normal((1, 2, 3, width), key=mx.random.key(1))
     weights = mx.softmax(mx.random.normal((1, 2, 3, 37), key=mx.random.key(2)), -1)
 

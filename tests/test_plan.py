@@ -27,11 +27,13 @@ def need(weights: int = FOUR_BIT, limit: int = 10_900_000_000) -> Need:
     return Need(config=LARGE, weights=weights, itemsize=2, chunk=512, kv_group_size=64, limit=limit)
 
 
-@pytest.mark.parametrize(("bits", "per_token"), [(None, 10_240), (8, 5_440), (4, 2_880)])
-def test_cache_of_the_12b(bits: int | None, per_token: int) -> None:
+@pytest.mark.parametrize(
+    ("bits", "per_token", "row"), [(None, 10_240, 256 * 2), (8, 5_440, 256 + 4 * 4), (4, 2_880, 128 + 4 * 4)]
+)
+def test_cache_of_the_12b(bits: int | None, per_token: int, row: int) -> None:
     full, sliding = cache_bytes(LARGE, 262_144, bits, 64, 2)
     assert full == 262_144 * per_token
-    assert sliding == 40 * (1023 + 16 + 48) * 2 * 8 * 256 * 2
+    assert sliding == 40 * (1023 + 16 + 48) * 2 * 8 * row
 
 
 def test_the_whole_context_fits_a_16_gb_mac_in_less_than_9_3_gb() -> None:

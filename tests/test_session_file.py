@@ -68,16 +68,21 @@ def test_resuming_goes_on_as_if_it_had_never_stopped(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_every_array_comes_back_bit_for_bit(model: Gemma4Unified, processor: Processor, tmp_path: Path) -> None:
-    session = Session(model)
+@pytest.mark.parametrize("bits", [None, 8])
+def test_every_array_comes_back_bit_for_bit(
+    bits: int | None, model: Gemma4Unified, processor: Processor, tmp_path: Path
+) -> None:
+    session = Session(model, bits)
     talk(session, processor, conversation(3), 50)
     session_file.save(session, tmp_path / "talk")
-    loaded = session_file.load(model, tmp_path / "talk")
+    loaded = session_file.load(model, tmp_path / "talk", bits)
     assert (loaded.ids, loaded.places) == (session.ids, session.places)
     assert [snapshot.position for snapshot in loaded.snapshots] == [snapshot.position for snapshot in session.snapshots]
     assert len(loaded.snapshots) == 2
     for mine, theirs in zip(session.snapshots, loaded.snapshots, strict=True):
-        assert all(map(mx.array_equal, mine.windows, theirs.windows))
+        for window, its in zip(mine.windows, theirs.windows, strict=True):
+            assert len(window) == len(its) == (1 if bits is None else 3)
+            assert all(map(mx.array_equal, window, its))
     for mine, theirs in zip(session.caches, loaded.caches, strict=True):
         assert mine.offset == theirs.offset == len(session.ids)
         assert all(map(mx.array_equal, mine.saved(), theirs.saved()))
@@ -152,7 +157,7 @@ def test_other_files_are_refused_whatever_they_are(
     path = tmp_path / "model.safetensors"
     mx.save_safetensors(str(path), {"weight": mx.zeros((4,))}, metadata)
     for call in (lambda: session_file.load(model, path), lambda: session_file.kv_settings(path)):
-        with pytest.raises(GemmaError, match=r"where 'gemma4_mlx session 1' is expected; give another path"):
+        with pytest.raises(GemmaError, match=r"where 'gemma4_mlx session 2' is expected; give another path"):
             call()
 
 

@@ -195,7 +195,8 @@ def cache_bytes(
         if layer.window is None:
             full += context * heads * sum(row_bytes(width, quantization, itemsize) for width in layer.shared_widths)
         else:
-            sliding += SlidingCache(layer.window, context).capacity * 2 * heads * layer.head_dim * itemsize
+            rows = SlidingCache(layer.window, context).capacity * 2 * heads
+            sliding += rows * row_bytes(layer.head_dim, quantization, itemsize)
     return full, sliding
 
 

@@ -22,17 +22,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the sliding layers held of a position's window: rows `(B, 2 H, L, D)`, one array for each layer."""
+    """What the sliding layers held of a position's window: its rows as they were kept, for each layer."""
 
     position: int
-    windows: list[mx.array]
+    windows: list[list[mx.array]]
 
 
 class Session:
     """Caches, what they hold, and a few snapshots. It serves one model, and one reply at a time.
 
     Attributes:
-        kv_bits, kv_group_size: how full layers keep their rows, see `Gemma4Unified.make_caches`.
+        kv_bits, kv_group_size: how rows are kept, see `Gemma4Unified.make_caches`.
         longest: caches grow ahead of need up to so many positions; 0 for never.
         keep: how many snapshots are kept; each has the size of the sliding layers' windows.
         caches: one for each layer; empty before the first prompt.
@@ -62,7 +62,7 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Memory of the caches and the snapshots."""
-        windows = [window for snapshot in self.snapshots for window in snapshot.windows]
+        windows = [part for snapshot in self.snapshots for window in snapshot.windows for part in window]
         return sum(array.nbytes for array in [*cache_arrays(self.caches), *windows])
 
     def clear(self) -> None:
@@ -118,7 +118,7 @@ class Session:
                 return
             position = self.snapshots[-1].position
             for emptied, window in zip(sliding, self.snapshots[-1].windows, strict=True):
-                emptied.restore([window], position)
+                emptied.restore(window, position)
         for cache in self.caches:
             cache.rollback(cache.offset - position)
         self.ids, self.places = self.ids[:position], [place for place in self.places if place.stop <= position]
@@ -164,7 +164,7 @@ class Session:
         if not known < position <= offset or not all(cache.can_roll_back(offset - position) for cache in sliding):
             return
         self.snapshots = self.snapshots[max(0, len(self.snapshots) - self.keep + 1) :]
-        windows = [mx.contiguous(cache.window(offset - position)) for cache in sliding]
+        windows = [[mx.contiguous(part) for part in cache.window(offset - position)] for cache in sliding]
         mx.eval(windows, cache_arrays(self.caches))
         self.snapshots.append(Snapshot(position, windows))
 

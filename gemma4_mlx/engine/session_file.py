@@ -7,7 +7,7 @@ byte is noticed, be it of a number, a name or a size.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
@@ -18,12 +18,12 @@ import numpy as np
 
 from gemma4_mlx.engine.session import Session, Snapshot
 from gemma4_mlx.errors import GemmaError, one_line
-from gemma4_mlx.model.cache import Cache, SlidingCache, cache_arrays
+from gemma4_mlx.model.cache import Cache, SlidingCache
 from gemma4_mlx.model.fingerprint import fingerprint
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Place
 
-FORMAT = "gemma4_mlx session 1"
+FORMAT = "gemma4_mlx session 2"
 NO_CHECKSUM = "0" * 64
 LONGEST_HEADER = 1 << 24
 BLOCK = 1 << 22
@@ -91,7 +91,8 @@ def _tensors(session: Session) -> dict[str, mx.array]:
     for layer, cache in enumerate(session.caches):
         tensors |= {f"layer.{layer}.{part}": array for part, array in enumerate(cache.saved())}
     for index, snapshot in enumerate(session.snapshots):
-        tensors |= {f"snapshot.{index}.{layer}": window for layer, window in enumerate(snapshot.windows)}
+        for layer, window in enumerate(snapshot.windows):
+            tensors |= {f"snapshot.{index}.{layer}.{part}": array for part, array in enumerate(window)}
     return tensors
 
 
@@ -116,28 +117,28 @@ def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str,
     model = session.model
     model(model.embed([0]), session.caches)  # never computed: it gives the buffers their shapes and types
     for layer, cache in enumerate(session.caches):
-        saved = [tensors[f"layer.{layer}.{part}"] for part in range(len(cache.arrays()))]
-        _check_rows(cache, saved, len(ids))
+        saved = _parts(tensors, f"layer.{layer}", cache, len(ids))
         cache.restore(saved, len(ids))
         mx.eval(cache.arrays())
     session.ids, session.places = ids, [Place(*place) for place in state["places"]]
     sliding = [cache for cache in session.caches if isinstance(cache, SlidingCache)]
     for index, position in enumerate(state["snapshots"]):
-        windows = [tensors[f"snapshot.{index}.{layer}"] for layer in range(len(sliding))]
-        for cache, window in zip(sliding, windows, strict=True):
-            _check_rows(cache, [window], position)
+        windows = [_parts(tensors, f"snapshot.{index}.{layer}", cache, position) for layer, cache in enumerate(sliding)]
         mx.eval(windows)
         session.snapshots.append(Snapshot(position, windows))
 
 
-def _check_rows(cache: Cache, saved: Sequence[mx.array], offset: int) -> None:
-    """Raises ValueError for rows of another shape or type, or fewer than a cache at `offset` needs."""
+def _parts(tensors: Mapping[str, mx.array], name: str, cache: Cache, offset: int) -> list[mx.array]:
+    """A cache's rows in a file. Raises KeyError, or ValueError for rows of another shape or type, or fewer than the
+    cache needs at `offset`."""
+    saved = [tensors[f"{name}.{part}"] for part in range(len(cache.arrays()))]
     fewest = min(offset, cache.past) if isinstance(cache, SlidingCache) else offset
-    for buffer, rows in zip(cache_arrays([cache]), saved, strict=True):
+    for buffer, rows in zip(cache.arrays(), saved, strict=True):
         batch, heads, capacity, width = buffer.shape
         fits = rows.dtype == buffer.dtype and rows.ndim == 4 and fewest <= rows.shape[2] <= capacity
         if not fits or rows.shape != (batch, heads, rows.shape[2], width):
             raise ValueError(f"rows {rows.shape} where {buffer.shape} are expected")
+    return saved
 
 
 def _write_checksum(path: Path) -> None:

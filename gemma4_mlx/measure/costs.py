@@ -85,12 +85,12 @@ def layer_cache_bytes(layer: LayerConfig, context: int, kv_bits: int | None) -> 
     """Bytes of cached rows that one query reads.
 
     A full layer keeps rotated keys, values that are also keys, and values of the rotated dimensions; the middle part is
-    read twice. A sliding layer keeps keys and values in 16 bits, whatever `kv_bits` says.
+    read twice. A sliding layer keeps keys and values.
     """
     rows = layer.num_key_value_heads * seen(layer, context)
-    if layer.window is not None:
-        return rows * 2 * layer.head_dim * 2
     quantization = None if kv_bits is None else KVQuantization(kv_bits, GROUP)
+    if layer.window is not None:
+        return rows * 2 * row_bytes(layer.head_dim, quantization, 2)
     turned, shared, values = (row_bytes(width, quantization, 2) for width in layer.shared_widths)
     return rows * (turned + 2 * shared + values)
 

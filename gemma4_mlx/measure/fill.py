@@ -28,7 +28,7 @@ def rewind(caches: Sequence[Cache], depth: int) -> None:
     has, as a copy of those that it had would count as memory in use."""
     for cache in caches:
         if isinstance(cache, SlidingCache):
-            cache.restore([cache.window(0)[:, :, :depth]], depth)
+            cache.restore([part[:, :, :depth] for part in cache.window(0)], depth)
         else:
             cache.rollback(cache.offset - depth)
         mx.eval(cache.arrays())
@@ -53,7 +53,8 @@ def bytes_per_token(text: TextConfig, kv_bits: int | None = None, dtype: mx.Dtyp
 
 def _fill(cache: Cache, layer: LayerConfig, depth: int, dtype: mx.Dtype) -> None:
     if isinstance(cache, SlidingCache):
-        cache.restore([_rows(2 * layer.num_key_value_heads, min(depth, cache.past), layer.head_dim, dtype)], depth)
+        rows = _rows(2 * layer.num_key_value_heads, min(depth, cache.past), layer.head_dim, dtype)
+        cache.restore(cache.rows.pack(rows), depth)
         mx.eval(cache.arrays())
         return
     for start in range(0, depth, PIECE):

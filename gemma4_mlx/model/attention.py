@@ -70,8 +70,11 @@ class SlidingAttention(Attention):
     def attend(self, heads: tuple[mx.array, mx.array], cache: SlidingCache, tiles: Sequence[Tile]) -> mx.array:
         """Attention of the last positions, those that the tiles cover: `(B, queries, H * D)`."""
         queries, written = heads
-        keys, values = cache.update(written)
+        seen = cache.update(written)
         length, covered = queries.shape[2], tiles[-1].stop
+        if length == 1:
+            return merge_heads(cache.rows.attention(queries, seen))
+        keys, values = cache.keys_values(seen)
         if covered < length:
             queries = queries[:, :, length - covered :]
         attended = [_attend(queries, keys, values, tile) for tile in tiles]
@@ -83,9 +86,7 @@ class SlidingAttention(Attention):
 
 
 def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
-    """Attention of a tile's queries. What it covers whole is not cut, as a cut is work too in each step of a reply."""
-    if (tile.start, tile.stop) != (0, queries.shape[2]):
-        queries = queries[:, :, tile.start : tile.stop]
-    if (tile.first, tile.last) != (0, keys.shape[2]):
-        keys, values = keys[:, :, tile.first : tile.last], values[:, :, tile.first : tile.last]
+    """Attention of a tile's queries."""
+    queries = queries[:, :, tile.start : tile.stop]
+    keys, values = keys[:, :, tile.first : tile.last], values[:, :, tile.first : tile.last]
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=tile.mask)

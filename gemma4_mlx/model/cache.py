@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from gemma4_mlx.config import TextConfig
-from gemma4_mlx.model.rows import KVQuantization, PlainRows, QuantizedRows, Rows
+from gemma4_mlx.model.rows import KVQuantization, Packed, make_rows
 
 ROLLBACK = 16
 """Positions that a sliding cache can always forget again: the most that is drafted ahead."""
@@ -26,11 +26,7 @@ class SharedCache:
         self.offset = 0
         self.num_kv_heads = 1
         self.max_length = max_length
-
-        def rows() -> Rows:
-            return PlainRows(max_length) if quantization is None else QuantizedRows(max_length, quantization)
-
-        self.rotated, self.shared, self.values = rows(), rows(), rows()
+        self.rotated, self.shared, self.values = (make_rows(max_length, quantization) for _ in range(3))
 
     def update(self, rotated: mx.array, shared: mx.array, values: mx.array) -> None:
         """Appends `(B, H, L, 2r)`, `(B, H, L, D - 2r)` and `(B, H, L, 2r)`."""
@@ -38,9 +34,8 @@ class SharedCache:
         stop = self.offset + rotated.shape[2]
         if stop > self.max_length:
             raise ValueError(f"{stop} positions do not fit in a cache of {self.max_length}")
-        self.rotated.write(self.offset, rotated)
-        self.shared.write(self.offset, shared)
-        self.values.write(self.offset, values)
+        for rows, new in ((self.rotated, rotated), (self.shared, shared), (self.values, values)):
+            rows.put(self.offset, rows.pack(new))
         self.offset = stop
 
     def scores(self, rotated: mx.array, rest: mx.array, stop: int) -> mx.array:
@@ -64,7 +59,7 @@ class SharedCache:
         buffers = (self.rotated, self.shared, self.values)
         parts = len(saved) // len(buffers)
         for index, rows in enumerate(buffers):
-            rows.restore(saved[index * parts : (index + 1) * parts])
+            rows.put(0, saved[index * parts : (index + 1) * parts])
         self.offset = offset
 
     def grow(self, max_length: int) -> None:
@@ -85,27 +80,32 @@ class SlidingCache:
     `(B, 2 H, L, D)`: the keys of all heads, then their values.
     """
 
-    def __init__(self, window: int, max_length: int) -> None:
+    def __init__(self, window: int, max_length: int, quantization: KVQuantization | None = None) -> None:
         self.offset = 0
         self.past = window - 1
         self.kept = self.past + ROLLBACK
         self.capacity = min(self.kept + SLACK, max_length)
         self.end = 0
-        self.rows = PlainRows(self.capacity)
+        self.rows = make_rows(self.capacity, quantization)
 
-    def update(self, rows: mx.array) -> tuple[mx.array, mx.array]:
-        """Appends rows; returns the keys and values of the new positions behind at most `window - 1` earlier ones."""
-        length, start = rows.shape[2], max(0, self.end - self.past)
+    def update(self, rows: mx.array) -> Packed:
+        """Appends rows; returns those of the new positions behind at most `window - 1` earlier ones."""
+        packed, length, start = self.rows.pack(rows), rows.shape[2], max(0, self.end - self.past)
         self.offset += length
         if self.end + length > self.capacity:
-            return self._restart(rows)
-        self.rows.write(self.end, rows)
+            return self._restart(packed)
+        self.rows.put(self.end, packed)
         self.end += length
-        return _halves(self.rows.read(start, self.end))
+        return self.rows.cut(start, self.end)
 
-    def newest(self, count: int) -> tuple[mx.array, mx.array]:
-        """Keys and values of the last `count` positions, at most `window` + ROLLBACK - 1."""
-        return _halves(self.rows.read(max(0, self.end - count), self.end))
+    def keys_values(self, packed: Packed) -> tuple[mx.array, mx.array]:
+        """Keys and values `(B, H, L, D)` of what `update` gave."""
+        keys, values = mx.split(self.rows.unpack(packed), 2, axis=1)
+        return keys, values
+
+    def newest(self, count: int) -> Packed:
+        """Rows of the last `count` positions, at most `window` + ROLLBACK - 1."""
+        return self.rows.cut(max(0, self.end - count), self.end)
 
     def can_roll_back(self, count: int) -> bool:
         """Whether the window before the last `count` positions is still there; up to ROLLBACK it always is."""
@@ -118,18 +118,19 @@ class SlidingCache:
         self.offset -= count
         self.end -= count
 
-    def saved(self) -> list[mx.array]:
+    def saved(self) -> Packed:
         """The rows that are still there."""
-        return [array[:, :, : self.end] for array in self.arrays()]
+        return self.rows.cut(0, self.end)
 
-    def window(self, count: int) -> mx.array:
+    def window(self, count: int) -> Packed:
         """The rows that the position after a rollback of `count` sees."""
         stop = self.end - count
-        return self.rows.read(max(0, stop - self.past), stop)
+        return self.rows.cut(max(0, stop - self.past), stop)
 
-    def restore(self, saved: Sequence[mx.array], offset: int) -> None:
-        """Takes up what `saved` gave, or a window; `offset` is the position after it."""
-        self.rows.restore(saved)
+    def restore(self, saved: Packed, offset: int) -> None:
+        """Takes up what `saved` or `window` gave, in a cache that was written to before; `offset` is the position
+        after it."""
+        self.rows.put(0, saved)
         self.offset, self.end = offset, saved[0].shape[2]
 
     def grow(self, max_length: int) -> None:
@@ -141,30 +142,31 @@ class SlidingCache:
         """What is allocated."""
         return self.rows.arrays()
 
-    def _restart(self, rows: mx.array) -> tuple[mx.array, mx.array]:
+    def _restart(self, packed: Packed) -> Packed:
         """Puts the window and what stays behind it at the front of the buffer."""
         start = max(0, self.end - self.kept)
         visible = max(0, self.end - self.past) - start
         if self.end > start:
-            rows = mx.concatenate([self.rows.read(start, self.end), rows], axis=2)
-        first = max(0, rows.shape[2] - self.kept)
-        self.rows.write(0, rows[:, :, first:])
-        self.end = rows.shape[2] - first
+            kept = self.rows.cut(start, self.end)
+            packed = [mx.concatenate([old, new], axis=2) for old, new in zip(kept, packed, strict=True)]
+        length = packed[0].shape[2]
+        first = max(0, length - self.kept)
+        self.rows.put(0, [part[:, :, first:] for part in packed])
+        self.end = length - first
         # Unless the buffer is written before the rows are read, all layers' rows stay alive to the end of a chunk.
-        (rows,) = mx.depends([rows], self.rows.arrays())
-        return _halves(rows[:, :, visible:])
+        packed = mx.depends(list(packed), self.rows.arrays())
+        return [part[:, :, visible:] for part in packed]
 
 
 Cache = SharedCache | SlidingCache
 
 
 def make_caches(config: TextConfig, max_length: int, quantization: KVQuantization | None = None) -> list[Cache]:
-    """Empty caches, one for each layer, for at most `max_length` positions in all.
-
-    `quantization` is that of the full layers, the ones that grow with the context.
-    """
+    """Empty caches, one for each layer, for at most `max_length` positions in all."""
     return [
-        SharedCache(max_length, quantization) if layer.window is None else SlidingCache(layer.window, max_length)
+        SharedCache(max_length, quantization)
+        if layer.window is None
+        else SlidingCache(layer.window, max_length, quantization)
         for layer in config.layers
     ]
 
@@ -172,8 +174,3 @@ def make_caches(config: TextConfig, max_length: int, quantization: KVQuantizatio
 def cache_arrays(caches: Sequence[Cache]) -> list[mx.array]:
     """Every array that the caches hold: evaluated, they leave nothing of the graph behind them alive."""
     return [array for cache in caches for array in cache.arrays()]
-
-
-def _halves(rows: mx.array) -> tuple[mx.array, mx.array]:
-    keys, values = mx.split(rows, 2, axis=1)
-    return keys, values

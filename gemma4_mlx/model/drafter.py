@@ -50,8 +50,7 @@ class DraftAttention(nn.Module):
             return merge_heads(attend(turned, heads[..., self._turned :] * weights[..., self._turned :], cache))
         assert self.window is not None
         # transformers lets a draft see one key more than the window on either end of the distance.
-        keys, values = cache.newest(self.window + 1)
-        return merge_heads(mx.fast.scaled_dot_product_attention(turned, keys, values, scale=1.0))
+        return merge_heads(cache.rows.attention(turned, cache.newest(self.window + 1)))
 
 
 class Drafter(nn.Module):

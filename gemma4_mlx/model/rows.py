@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+Packed = Sequence[mx.array]
+"""Some positions' rows as they are kept: `(B, H, L, D)`, or packed integers, scales and biases."""
+
 
 @dataclass(frozen=True, slots=True)
 class KVQuantization:
@@ -22,94 +25,99 @@ class KVQuantization:
         return -(-width // self.group_size) * self.group_size
 
 
-class PlainRows:
-    """Rows `(B, H, capacity, D)` in the type they are written in."""
+class Rows:
+    """Buffers `(B, H, capacity, ...)` of rows in the form that `pack` gives them: one array, or several."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._rows: mx.array | None = None
-
-    def write(self, start: int, rows: mx.array) -> None:
-        """Puts rows `(B, H, L, D)` at positions from `start` on."""
-        if self._rows is None:
-            self._rows = _buffer(rows, self.capacity)
-        self._rows[:, :, start : start + rows.shape[2]] = rows
-
-    def read(self, start: int, stop: int) -> mx.array:
-        """Rows `(B, H, stop - start, D)`."""
-        assert self._rows is not None
-        return self._rows[:, :, start:stop]
-
-    def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
-        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
-        rows = self.read(0, stop).swapaxes(-1, -2)
-        return queries @ rows if onto is None else mx.addmm(onto, queries, rows)
-
-    def mix(self, weights: mx.array) -> mx.array:
-        """`weights (B, H, M, T) @ rows[:T]`, `(B, H, M, D)`."""
-        return weights @ self.read(0, weights.shape[-1])
-
-    def arrays(self) -> list[mx.array]:
-        """What is allocated."""
-        return [] if self._rows is None else [self._rows]
-
-    def restore(self, parts: Sequence[mx.array]) -> None:
-        """Puts what `arrays` gave, cut to some rows, at the front."""
-        self.write(0, parts[0])
-
-    def grow(self, capacity: int) -> None:
-        """Moves the rows to larger buffers."""
-        if self._rows is not None and capacity > self.capacity:
-            self._rows = _grown(self._rows, capacity)
-        self.capacity = capacity
-
-
-class QuantizedRows:
-    """Rows kept as packed integers with scales and biases; a width that is no whole number of groups is padded."""
-
-    def __init__(self, capacity: int, quantization: KVQuantization) -> None:
-        self.capacity = capacity
-        self._quantization = quantization
-        self._width = 0
         self._parts: list[mx.array] = []
 
-    def write(self, start: int, rows: mx.array) -> None:
-        """Quantizes rows `(B, H, L, D)` into positions from `start` on. Each row's result depends on that row only."""
-        self._width = rows.shape[-1]
-        packed = mx.quantize(self._pad(rows), group_size=self._quantization.group_size, bits=self._quantization.bits)
+    def put(self, start: int, packed: Packed) -> None:
+        """Puts packed rows at positions from `start` on."""
         if not self._parts:
             self._parts = [_buffer(part, self.capacity) for part in packed]
-        self._put(start, packed)
+        for buffer, part in zip(self._parts, packed, strict=True):
+            buffer[:, :, start : start + part.shape[2]] = part
 
-    def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
-        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
-        scores = self._multiply(self._pad(queries), stop, transpose=True)
-        return scores if onto is None else onto + scores
-
-    def mix(self, weights: mx.array) -> mx.array:
-        """`weights (B, H, M, T) @ rows[:T]`, `(B, H, M, D)`."""
-        mixed = self._multiply(weights, weights.shape[-1], transpose=False)
-        return mixed if mixed.shape[-1] == self._width else mixed[..., : self._width]
+    def cut(self, start: int, stop: int) -> Packed:
+        """Packed rows of positions from `start` to `stop`."""
+        return [part[:, :, start:stop] for part in self._parts]
 
     def arrays(self) -> list[mx.array]:
         """What is allocated."""
         return list(self._parts)
 
-    def restore(self, parts: Sequence[mx.array]) -> None:
-        """Puts what `arrays` gave, cut to some rows, at the front of rows that were written to before."""
-        self._put(0, parts)
-
     def grow(self, capacity: int) -> None:
         """Moves the rows to larger buffers."""
-        self._parts = [_grown(part, capacity) for part in self._parts]
-        self.capacity = capacity
+        if capacity > self.capacity:
+            self._parts = [_grown(part, capacity) for part in self._parts]
+            self.capacity = capacity
 
-    def _put(self, start: int, packed: Sequence[mx.array]) -> None:
-        for buffer, part in zip(self._parts, packed, strict=True):
-            buffer[:, :, start : start + part.shape[2]] = part
 
-    def _multiply(self, x: mx.array, stop: int, *, transpose: bool) -> mx.array:
-        weight, scales, biases = (part[:, :, :stop] for part in self._parts)
+class PlainRows(Rows):
+    """Rows `(B, H, capacity, D)` in the type they are written in."""
+
+    def pack(self, rows: mx.array) -> Packed:
+        """Rows `(B, H, L, D)` as they are kept."""
+        return [rows]
+
+    def unpack(self, packed: Packed) -> mx.array:
+        """Rows `(B, H, L, D)` of what `pack` gave."""
+        return packed[0]
+
+    def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
+        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
+        rows = self.cut(0, stop)[0].swapaxes(-1, -2)
+        return queries @ rows if onto is None else mx.addmm(onto, queries, rows)
+
+    def mix(self, weights: mx.array) -> mx.array:
+        """`weights (B, H, M, T) @ rows[:T]`, `(B, H, M, D)`."""
+        return weights @ self.cut(0, weights.shape[-1])[0]
+
+    def attention(self, queries: mx.array, packed: Packed) -> mx.array:
+        """Attention `(B, G * H, 1, D)` of one position's queries to rows of H heads of keys, then H of values."""
+        return mx.fast.scaled_dot_product_attention(queries, *mx.split(packed[0], 2, axis=1), scale=1.0)
+
+
+class QuantizedRows(Rows):
+    """Rows kept as packed integers with scales and biases; a width that is no whole number of groups is padded."""
+
+    def __init__(self, capacity: int, quantization: KVQuantization) -> None:
+        super().__init__(capacity)
+        self._quantization = quantization
+        self._width = 0
+
+    def pack(self, rows: mx.array) -> Packed:
+        """Quantizes rows `(B, H, L, D)`. Each row's result depends on that row only."""
+        self._width = rows.shape[-1]
+        packed = mx.quantize(self._pad(rows), group_size=self._quantization.group_size, bits=self._quantization.bits)
+        return list(packed)
+
+    def unpack(self, packed: Packed) -> mx.array:
+        """Rows `(B, H, L, D)` of what `pack` gave."""
+        weight, scales, biases = packed
+        group_size, bits = self._quantization.group_size, self._quantization.bits
+        return self._cropped(mx.dequantize(weight, scales, biases, group_size=group_size, bits=bits))
+
+    def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
+        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
+        scores = self._multiply(self._pad(queries), self.cut(0, stop), transpose=True)
+        return scores if onto is None else onto + scores
+
+    def mix(self, weights: mx.array) -> mx.array:
+        """`weights (B, H, M, T) @ rows[:T]`, `(B, H, M, D)`."""
+        return self._cropped(self._multiply(weights, self.cut(0, weights.shape[-1]), transpose=False))
+
+    def attention(self, queries: mx.array, packed: Packed) -> mx.array:
+        """Attention `(B, G * H, 1, D)` of one position's queries to rows of H heads of keys, then H of values."""
+        keys, values = zip(*(mx.split(part, 2, axis=1) for part in packed), strict=True)
+        grouped = queries.reshape(queries.shape[0], keys[0].shape[1], -1, queries.shape[-1])
+        scores = self._multiply(self._pad(grouped), keys, transpose=True)
+        mixed = self._multiply(mx.softmax(scores, axis=-1, precise=True), values, transpose=False)
+        return self._cropped(mixed).reshape(queries.shape)
+
+    def _multiply(self, x: mx.array, packed: Packed, *, transpose: bool) -> mx.array:
+        weight, scales, biases = packed
         group_size, bits = self._quantization.group_size, self._quantization.bits
         return mx.quantized_matmul(x, weight, scales, biases, transpose=transpose, group_size=group_size, bits=bits)
 
@@ -117,8 +125,13 @@ class QuantizedRows:
         missing = self._quantization.padded(rows.shape[-1]) - rows.shape[-1]
         return mx.pad(rows, [(0, 0)] * 3 + [(0, missing)]) if missing else rows
 
+    def _cropped(self, rows: mx.array) -> mx.array:
+        return rows if rows.shape[-1] == self._width else rows[..., : self._width]
 
-Rows = PlainRows | QuantizedRows
+
+def make_rows(capacity: int, quantization: KVQuantization | None) -> PlainRows | QuantizedRows:
+    """Empty rows, plain without a quantization."""
+    return PlainRows(capacity) if quantization is None else QuantizedRows(capacity, quantization)
 
 
 def _buffer(like: mx.array, capacity: int) -> mx.array:

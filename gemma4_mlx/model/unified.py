@@ -53,7 +53,7 @@ class Gemma4Unified(nn.Module):
         return self
 
     def make_caches(self, max_length: int, kv_bits: int | None = None, kv_group_size: int = 64) -> list[Cache]:
-        """Empty caches for at most `max_length` positions; with `kv_bits`, full layers keep quantized rows."""
+        """Empty caches for at most `max_length` positions, their rows quantized where `kv_bits` is given."""
         quantization = None if kv_bits is None else KVQuantization(kv_bits, kv_group_size)
         return make_caches(self.config.text, max_length, quantization)
 
