@@ -66,15 +66,17 @@ def decode_table(config: ModelConfig, bits: int, contexts: Sequence[int]) -> str
 
 
 def prefill_table(config: ModelConfig, contexts: Sequence[int]) -> str:
-    """Tokens a second of reading 512 tokens behind a context, for chips with a published speed."""
-    weights = plain_weight_bytes(config, WEIGHT_BITS[0])
+    """Tokens a second of reading 512 tokens behind a context."""
+    costs = [reading_pass(config, context, 512, plain_weight_bytes(config, WEIGHT_BITS[0])) for context in contexts]
     rows = []
     for chip in CHIPS:
-        if chip.speed is not None:
-            costs = [reading_pass(config, context, 512, weights) for context in contexts]
-            rows.append([_label(chip), *(f"{512 / cost.seconds(chip.bandwidth, chip.speed):.0f}" for cost in costs)])
+        rates = (f"{512 / cost.seconds(chip.bandwidth, chip.speed):.0f}" for cost in costs)
+        rows.append([f"{_label(chip)}, {'' if chip.named else '~'}{chip.speed / 1e12:.1f} Tflop/s", *rates])
     header = ["prefill, tokens/s", *(f"pp512 @ d{context}" for context in contexts)]
-    note = "Only chips whose GPU operations Apple has published (32-bit; 16-bit ones may be somewhat faster)"
+    note = (
+        "GPU operations in 32 bits (16-bit ones may be somewhat faster). With ~ Apple has not named them, and the bound is "
+        "as rough: a third party's product of cores and clock, for M5 four times that of M4, as Apple says of its peak"
+    )
     return f"{note}\n\n{markdown(header, rows)}"
 
 
