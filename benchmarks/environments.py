@@ -15,9 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 OURS = "gemma4_mlx"
+MLX = "mlx[cpu]; sys_platform == 'linux'"
+"""What the two MLX engines need on Linux beside what they ask for."""
+
 PINS = {
-    "mlx-lm": ("mlx-lm==0.32.2",),
-    "mlx-vlm": ("mlx-vlm==0.7.10",),
+    "mlx-lm": ("mlx-lm==0.32.2", MLX),
+    "mlx-vlm": ("mlx-vlm==0.7.10", MLX),
     "transformers": ("transformers==5.24.0", "torch==2.13.0", "torchvision==0.28.0", "av", "librosa", "pillow"),
 }
 """What pip installs for each engine; the first requirement is the engine."""

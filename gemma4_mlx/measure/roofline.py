@@ -74,8 +74,8 @@ def prefill_table(config: ModelConfig, contexts: Sequence[int]) -> str:
         rows.append([f"{_label(chip)}, {'' if chip.named else '~'}{chip.speed / 1e12:.1f} Tflop/s", *rates])
     header = ["prefill, tokens/s", *(f"pp512 @ d{context}" for context in contexts)]
     note = (
-        "GPU operations in 32 bits (16-bit ones may be somewhat faster). With ~ Apple has not named them, and the bound is "
-        "as rough: a third party's product of cores and clock, for M5 four times that of M4, as Apple says of its peak"
+        "GPU operations in 32 bits (16-bit ones may be somewhat faster). With ~ Apple has not named them, and the "
+        "bound is as rough: a third party's product of cores and clock, for M5 four times that of M4, as Apple says"
     )
     return f"{note}\n\n{markdown(header, rows)}"
 
