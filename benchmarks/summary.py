@@ -1,9 +1,10 @@
-"""README's table of comparisons, from the newest results of `benchmarks.compare`.
+"""The tables of comparisons, from the newest results of `benchmarks.compare`.
 
 python -m benchmarks.summary [--write] [--results FILE] [--plot FILE]
 
-Prints the table, or with --write puts it between its two marks in README.md. --plot draws every ratio into a PNG; it
-needs matplotlib, which `pip install -e ".[plot]"` brings.
+Prints the table of everything, or with --write puts it between its two marks in benchmarks/results/README.md, and into
+README.md what has a target and what another engine does better. --plot draws every ratio into a PNG; it needs
+matplotlib, which `pip install -e ".[plot]"` brings.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from benchmarks.rows import Row, read, written
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 RESULTS = Path(__file__).resolve().parent / "results"
+EVERYTHING = RESULTS / "README.md"
 BEGIN, END = "<!-- summary: python -m benchmarks.summary --write -->", "<!-- end of summary -->"
 
 
@@ -80,6 +82,16 @@ def block(content: dict[str, Any], rows: Sequence[Row]) -> str:
     return f"{lead}\n\n{table}\n\n" + (f"Without a figure: {numbered}. " if notes else "") + missed(rows)
 
 
+def in_short(rows: Iterable[Row]) -> list[Row]:
+    """Rows that have a target, and those in which another engine is ahead by more than the spread of a run."""
+    return [row for row in rows if verdict(row) or any(_ratio(row, engine) > LEVEL for engine in PINS)]
+
+
+def _ratio(row: Row, engine: str) -> float:
+    both = engine in row.figures and OURS in row.figures
+    return statistics.median(row.ratios(engine)) if both else 0.0
+
+
 def has(content: dict[str, Any], engine: str) -> bool:
     """Whether the results know an engine's version."""
     return engine in content["versions"].get(engine, {})
@@ -122,7 +134,7 @@ def missed(rows: Iterable[Row]) -> str:
 
 
 def filled(readme: str, table: str) -> str:
-    """README's text with a new table between the marks."""
+    """A text with a new table between the marks."""
     before, rest = readme.split(BEGIN)
     return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
 
@@ -152,9 +164,9 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def main() -> None:
-    """Prints the table, or puts it into the README."""
+    """Prints the table, or puts it into both READMEs."""
     parser = argparse.ArgumentParser(description="Summarise the comparisons.")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into both READMEs")
     parser.add_argument("--results", type=Path, help="a file of results (default: the newest)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the ratios")
     args = parser.parse_args()
@@ -162,7 +174,8 @@ def main() -> None:
     if args.plot:
         plot(rows, args.plot)
     if args.write:
-        README.write_text(filled(README.read_text(encoding="utf-8"), block(content, rows)), encoding="utf-8")
+        for path, shown in ((README, in_short(rows)), (EVERYTHING, rows)):
+            path.write_text(filled(path.read_text(encoding="utf-8"), block(content, shown)), encoding="utf-8")
     else:
         print(block(content, rows))
 

@@ -1,9 +1,9 @@
-"""README's table of comparisons: what it says of rows, and that it is the one that the newest results give."""
+"""The tables of comparisons: what they say of rows, and that they are those that the newest results give."""
 
 import pytest
 
 from benchmarks.rows import Row, read
-from benchmarks.summary import BEGIN, END, README, TARGETS, block, cell, filled, newest, verdict
+from benchmarks.summary import BEGIN, END, EVERYTHING, README, TARGETS, block, cell, filled, in_short, newest, verdict
 
 CONTENT = {
     "measured": {"Media": "2026-11-23T10:00:00+00:00", "Text": "2026-11-24T10:00:00+00:00"},
@@ -17,9 +17,16 @@ def measured(test: str, ours: list[float], theirs: list[float]) -> Row:
     return Row("Text", test, "s", "python -m benchmarks.compare --only text", figures, {"mlx-lm": "not installed"})
 
 
-def test_readme_has_the_table_of_the_newest_results() -> None:
+def test_both_readmes_have_the_tables_of_the_newest_results() -> None:
     content, rows = read(newest())
-    assert README.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip() == block(content, rows).strip()
+    for path, shown in ((README, in_short(rows)), (EVERYTHING, rows)):
+        assert path.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip() == block(content, shown).strip()
+
+
+def test_the_short_table_keeps_targets_and_what_others_do_better() -> None:
+    worse = measured("peak memory at 512", [1.1], [1.0])
+    rows = [measured("turn 12, text", [0.1], [1.0]), measured("peak memory at 512", [0.9], [1.0]), worse]
+    assert in_short(rows) == [rows[0], worse]
 
 
 def test_every_target_is_of_a_test_that_was_measured() -> None:
