@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ from gemma4_mlx.config import read_given_json
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
+    from gemma4_mlx.agent import ToolResult
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
@@ -36,6 +37,16 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.prompt import Prompt
 
 STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question: who is asked, the conversation with its media decoded, and what of it the model reads."""
+
+    model: "Gemma4Unified"
+    processor: "Processor"
+    messages: Sequence[Mapping[str, Any]]
+    prompt: "Prompt"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,15 +86,16 @@ def answer(args: argparse.Namespace) -> int:
     check_usage(args)
     read_stdin(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
-    model, processor, asked = prepare(args, terminal)
+    model, processor, conversation = prepare(args, terminal)
     with open_tools(args, terminal) as toolbox:
         terminal.status("reading the prompt")
-        prompt, options = prompt_and_options(args, processor, asked, toolbox)
+        prompt, options = prompt_and_options(args, processor, conversation, toolbox)
         keeps = args.prompt_cache_file is not None or bool(toolbox.tools)
         if args.plan:
             return plan(terminal, model, prompt, options, keeps)
         session = open_session(args.prompt_cache_file, model, prompt, options) if keeps else None
-        said = speak(args, terminal, model, processor, asked, prompt, session, toolbox)
+        asked = Asked(model, processor, conversation, prompt)
+        said = speak(args, terminal, asked, session, toolbox)
     if args.json:
         print(json.dumps(said.as_dict(), ensure_ascii=False))
     if said.last is not None:
@@ -109,11 +121,11 @@ def prepare(
 
     folder = resolve(model_name(args, terminal), revision=args.revision, offline=args.offline)
     terminal.status("reading media")
-    asked = messages(args, media_options(args, MediaOptions.from_folder(folder)))
+    conversation = messages(args, media_options(args, MediaOptions.from_folder(folder)))
     terminal.status("loading the model")
     lazy: bool | Literal["auto"] = True if args.plan else "auto"
     model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=lazy, memory_limit=args.memory_limit)
-    return model, processor, asked
+    return model, processor, conversation
 
 
 def plan(
@@ -129,41 +141,30 @@ def plan(
 
 
 def prompt_and_options(
-    args: argparse.Namespace, processor: "Processor", asked: Sequence[Mapping[str, Any]], toolbox: Toolbox
+    args: argparse.Namespace, processor: "Processor", conversation: Sequence[Mapping[str, Any]], toolbox: Toolbox
 ) -> tuple["Prompt", "GenerationOptions"]:
     """What the model is to read, and how it is to reply."""
     from gemma4_mlx.engine.options import GenerationOptions
 
     options = GenerationOptions.from_config(processor.generation_config, **reply_options(args))
-    return processor.prompt(asked, tools=toolbox.declarations, **prompt_options(args)), options
+    return processor.prompt(conversation, tools=toolbox.declarations, **prompt_options(args)), options
 
 
-def speak(
-    args: argparse.Namespace,
-    terminal: Terminal,
-    model: "Gemma4Unified",
-    processor: "Processor",
-    asked: Sequence[Mapping[str, Any]],
-    prompt: "Prompt",
-    session: "Session | None",
-    toolbox: Toolbox,
-) -> Reply:
-    """Streams the reply to the terminal, running the tools that it calls; Ctrl-C ends it where it is.
-
-    `prompt` is what was asked, as the model reads it.
-    """
+def replier(
+    args: argparse.Namespace, terminal: Terminal, asked: "Asked", session: "Session | None", toolbox: Toolbox
+) -> Callable[[Sequence[Mapping[str, Any]]], "Iterator[Response]"]:
+    """What replies to a conversation that begins with what was asked."""
     from gemma4_mlx import api
-    from gemma4_mlx.agent import ToolResult, run_agent
 
     drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
-    schema_file = args.json_schema
-    schema = None if schema_file is None else read_given_json(schema_file, f"--json-schema {schema_file}")
+    file = args.json_schema
+    schema = None if file is None else read_given_json(file, f"--json-schema {file}")
 
     def reply(messages: Sequence[Mapping[str, Any]]) -> "Iterator[Response]":
         return api.stream_generate(
-            model,
-            processor,
-            prompt if len(messages) == len(asked) else messages,
+            asked.model,
+            asked.processor,
+            asked.prompt if len(messages) == len(asked.messages) else messages,
             tools=list(toolbox.tools.values()),
             **prompt_options(args),
             json_schema=schema,
@@ -173,21 +174,23 @@ def speak(
             **reply_options(args),
         )
 
-    said = Reply()
-    events = run_agent(reply, [dict(message) for message in asked], toolbox.tools, confirm=toolbox.confirm)
+    return reply
+
+
+def speak(
+    args: argparse.Namespace, terminal: Terminal, asked: "Asked", session: "Session | None", toolbox: Toolbox
+) -> Reply:
+    """Streams the reply to the terminal, running the tools that it calls; Ctrl-C ends it where it is."""
+    from gemma4_mlx.agent import run_agent
+
+    reply, said = replier(args, terminal, asked, session, toolbox), Reply()
+    events: Iterable[Response | ToolResult] = reply(asked.messages)
+    if toolbox.tools:
+        messages = [dict(message) for message in asked.messages]
+        events = run_agent(reply, messages, toolbox.tools, confirm=toolbox.confirm)
     try:
-        for event in events if toolbox.tools else reply(asked):
-            if isinstance(event, ToolResult):
-                said.add_result(event)
-                terminal.show_result(event)
-                continue
-            if said.last is None and event.kv_bits is not None and args.kv_bits is None:
-                terminal.note(EIGHT_BITS)
-            said.add(event)
-            if not args.json:
-                terminal.show(event)
-                if event.call is not None and not toolbox.tools:
-                    terminal.show_call(event.call)
+        for event in events:
+            show(args, terminal, said, event, runs_tools=bool(toolbox.tools))
     except KeyboardInterrupt:
         said.finish_reason = "interrupted"
     except GemmaError as error:
@@ -196,6 +199,25 @@ def speak(
         said.error = error
     terminal.end()
     return said
+
+
+def show(
+    args: argparse.Namespace, terminal: Terminal, said: Reply, event: "Response | ToolResult", *, runs_tools: bool
+) -> None:
+    """Takes note of a piece of the reply, or of a tool's result, and prints it unless one JSON object is asked for."""
+    from gemma4_mlx.agent import ToolResult
+
+    if isinstance(event, ToolResult):
+        said.add_result(event)
+        terminal.show_result(event)
+        return
+    if said.last is None and event.kv_bits is not None and args.kv_bits is None:
+        terminal.note(EIGHT_BITS)
+    said.add(event)
+    if not args.json:
+        terminal.show(event)
+        if event.call is not None and not runs_tools:
+            terminal.show_call(event.call)
 
 
 def check_usage(args: argparse.Namespace) -> None:

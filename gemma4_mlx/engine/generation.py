@@ -12,7 +12,7 @@ from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
 from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.options import AUTO, GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
-from gemma4_mlx.engine.plan import Need, check, need
+from gemma4_mlx.engine.plan import Need, Plan, check, need
 from gemma4_mlx.engine.prefill import read_hidden
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.engine.session import Session
@@ -82,11 +82,7 @@ def stream(
     still on disk stay there.
     """
     total = check_length(model, prompt, options)
-    wanted = memory_need(model, prompt, options, session, drafter)
-    if session is None:
-        plan = check(wanted, wanted.choose(total, options.kv_bits))
-    else:
-        plan = check(wanted, wanted.plan(session.room(total), session.kv_bits))
+    plan = _checked_plan(model, prompt, options, total, session, drafter)
     keep_to(plan)
     model.prepare()
     if drafter is not None:
@@ -115,6 +111,20 @@ def stream(
     reason: FinishReason = "stop" if reply.stopped or token in options.eos_ids else "length"
     yield clock.response(token, reply.finish(), reason)
     guidance.check_end()
+
+
+def _checked_plan(
+    model: Gemma4Unified,
+    prompt: Prompt,
+    options: GenerationOptions,
+    total: int,
+    session: Session | None,
+    drafter: Drafter | None,
+) -> Plan:
+    wanted = memory_need(model, prompt, options, session, drafter)
+    if session is None:
+        return check(wanted, wanted.choose(total, options.kv_bits))
+    return check(wanted, wanted.plan(session.room(total), session.kv_bits))
 
 
 def memory_need(
