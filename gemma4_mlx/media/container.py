@@ -46,10 +46,8 @@ def open_container(source: Source, kind: str, limits: MediaLimits) -> "Iterator[
         "max_pixels": str(limits.max_frame_pixels),
     }
     target: Any = f"file:{source.data}" if isinstance(source.data, Path) else source.data
-    if not isinstance(source.data, Path):
-        source.data.seek(0)
     try:
-        container = av.open(target, options=options, metadata_errors="replace")
+        container = av.open(target, format=_demuxer(source), options=options, metadata_errors="replace")
     except av.ArgumentError as error:  # what a demuxer outside the list gives
         raise GemmaError(f"{source.name}: is not {_NAMES[kind]}") from error
     except (av.FFmpegError, ValueError, OSError) as error:
@@ -61,6 +59,16 @@ def open_container(source: Source, kind: str, limits: MediaLimits) -> "Iterator[
             yield container
     except (av.FFmpegError, ValueError, OverflowError) as error:
         raise GemmaError(f"{source.name}: the {kind} is damaged and can't be decoded") from error
+
+
+def _demuxer(source: Source) -> str | None:
+    """A movie's, by its first bytes; None lets FFmpeg look, for which it loads the code of every demuxer it has."""
+    with source.opened() as file:
+        head = file.read(8)
+        file.seek(0)
+    if head[4:] == b"ftyp":
+        return "mov"
+    return "matroska" if head[:4] == b"\x1a\x45\xdf\xa3" else None
 
 
 def pick_stream(container: "InputContainer", kind: str, name: str) -> "Stream | None":

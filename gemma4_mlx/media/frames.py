@@ -5,6 +5,7 @@ whatever the container's header claims, and from which key frame each one can be
 """
 
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_THREADS = min(4, os.cpu_count() or 1)  # each decoding thread holds frames of its own
+# Each decoding thread holds frames of its own, so more than one have to be worth it.
+_MOST_THREADS = min(4, os.cpu_count() or 1)
+_PIXELS_A_THREAD = 6 * 10**9  # about three seconds of one core
 _SKIP_MARGIN = 16  # packets; leaving out fewer is not worth emptying the decoder for
 _ALLOWED_BAD_PACKETS = 0.01
 
@@ -51,7 +54,7 @@ class FrameIndex:
 
     def has_distinct_times(self) -> bool:
         """Whether a frame can be recognised by its time."""
-        return len(np.unique(self.pts[self.shown])) == int(self.shown.sum())
+        return bool(np.diff(self.pts[self.display_order()]).all())
 
     def packets_for(self, wanted: np.ndarray) -> np.ndarray:
         """bool, which packets have to be decoded to see the frames of the packets `wanted`.
@@ -76,13 +79,13 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
     """
     with open_container(source, "video", limits) as container:
         stream = _video_stream(container, source.name, limits)
-        packets, ends = [], {stream.index: 0.0}
+        packets, ends = array("q"), {stream.index: 0.0}
         for packet in container.demux():
             if packet.size and packet.pts is not None:
                 ends[packet.stream_index] = max(ends.get(packet.stream_index, 0.0), _end_seconds(packet))
             if packet.size and packet.stream_index == stream.index:
-                packets.append((packet.pts or 0, packet.is_keyframe, _is_shown(packet, stream), packet.duration or 0))
-                _check_flood(len(packets), source.name, limits)
+                packets.extend((packet.pts or 0, packet.is_keyframe, _is_shown(packet, stream), packet.duration or 0))
+                _check_flood(len(packets) // 4, source.name, limits)
         index = _as_index(packets, float(stream.time_base or 0), source.name)
         check_length((index.end - int(index.pts.min())) * index.tick, "video", source.name, limits.max_video_seconds)
         _check_ends(container, stream, ends, source.name)
@@ -100,8 +103,10 @@ def decode_frames(
 
     with open_container(source, "video", limits) as container:
         stream = _video_stream(container, source.name, limits)
+        needed = None if index is None or wanted is None else index.packets_for(wanted)
         context, sent, bad = stream.codec_context, 0, 0
-        for packet in _chosen_packets(container, stream, index, wanted):
+        context.thread_type, context.thread_count = "AUTO", _threads(stream, needed)
+        for packet in _chosen_packets(container, stream, needed, wanted):
             sent += 1
             try:
                 yield from context.decode(packet)
@@ -113,16 +118,22 @@ def decode_frames(
             raise GemmaError(f"{source.name}: the video is damaged: {bad} of its packets can't be decoded")
 
 
+def _threads(stream: "VideoStream", needed: np.ndarray | None) -> int:
+    if needed is None:
+        return _MOST_THREADS
+    return min(_MOST_THREADS, 1 + int(needed.sum()) * stream.width * stream.height // _PIXELS_A_THREAD)
+
+
 def _chosen_packets(
-    container: "InputContainer", stream: "VideoStream", index: FrameIndex | None, wanted: np.ndarray | None
+    container: "InputContainer", stream: "VideoStream", needed: np.ndarray | None, wanted: np.ndarray | None
 ) -> "Iterator[Packet[Any] | None]":
     """The packets to decode; None says that what the decoder still holds has to come out."""
     packets = enumerate(packet for packet in container.demux(stream) if packet.size)
-    if index is None or wanted is None:
+    if needed is None or wanted is None:
         yield from (packet for _, packet in packets)
         yield None
         return
-    needed, targets = index.packets_for(wanted), set(wanted.tolist())
+    targets = set(wanted.tolist())
     # H.264 marks pictures that no other one refers to: left out unless they are wanted themselves.
     drops_unreferenced = stream.codec_context.name == "h264"
     running = False
@@ -147,8 +158,6 @@ def _video_stream(container: "InputContainer", name: str, limits: MediaLimits) -
         raise GemmaError(
             f"{name}: frames of {video.width} x {video.height} pixels are not decoded; scale it down first"
         )
-    video.codec_context.thread_type = "AUTO"
-    video.codec_context.thread_count = _THREADS
     video.codec_context.options = {"max_pixels": str(limits.max_frame_pixels)}
     return video
 
@@ -167,7 +176,8 @@ def _check_flood(count: int, name: str, limits: MediaLimits) -> None:
         raise GemmaError(f"{name}: has more than {limits.max_video_frames} frames; cut it first")
 
 
-def _as_index(packets: list[tuple[int, bool, bool, int]], tick: float, name: str) -> FrameIndex:
+def _as_index(packets: "array[int]", tick: float, name: str) -> FrameIndex:
+    """From the time, key, shown and duration of each packet, one behind the other."""
     table = np.array(packets, dtype=np.int64).reshape(-1, 4)
     shown = table[:, 2] != 0
     if not shown.any() or not tick:

@@ -66,9 +66,14 @@ def to_patches(image: "Image.Image | np.ndarray", budget: int, patch: int = PATC
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     columns, rows = width // patch, height // patch
-    squares = np.asarray(image).reshape(rows, patch, columns, patch, 3).transpose(0, 2, 1, 3, 4)
+    return as_patches(np.asarray(image).reshape(rows, patch, columns, patch, 3).transpose(0, 2, 1, 3, 4))
+
+
+def as_patches(squares: np.ndarray) -> Patches:
+    """From uint8 (rows, columns, patch, patch, 3)."""
+    rows, columns = squares.shape[:2]
     y, x = np.divmod(np.arange(rows * columns, dtype=np.int32), np.int32(columns))
-    return Patches(squares.reshape(rows * columns, patch * patch * 3), np.stack((x, y), axis=1))
+    return Patches(squares.reshape(rows * columns, -1), np.stack((x, y), axis=1))
 
 
 def target_size(width: int, height: int, budget: int, patch: int = PATCH) -> tuple[int, int]:

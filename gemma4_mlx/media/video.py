@@ -8,18 +8,16 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.media.audio import load_soundtrack
 from gemma4_mlx.media.frames import FrameIndex, decode_frames, index_frames
-from gemma4_mlx.media.images import Patches, check_budget, to_patches
+from gemma4_mlx.media.images import Patches, check_budget
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
-
-if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
+from gemma4_mlx.media.strips import frame_patches
 
 MOST_FRAMES = 3_600  # more than the model's context holds at 70 tokens a frame
 Choice = Callable[[np.ndarray, float], np.ndarray]  # (times of all frames, end) -> numbers of those to take
@@ -105,9 +103,10 @@ def _by_time(
     found: dict[int, Patches] = {}
     for frame in decode_frames(source, limits, index, order[chosen]):
         if frame.pts is not None and frame.pts in seconds:
-            found[frame.pts] = _to_patches(frame, budget)
+            found[frame.pts] = frame_patches(frame, budget)
             if len(found) == len(seconds):
                 return [(seconds[pts], found[pts]) for pts in sorted(found)]
+        del frame  # or its memory is still taken while the next one is decoded
     return None
 
 
@@ -118,7 +117,7 @@ def _by_count(source: Source, choose: Choice, budget: int, limits: MediaLimits) 
         raise GemmaError(f"{source.name}: the video has no frames that can be decoded")
     chosen = set(choose(times, times[-1] * len(times) / max(1, len(times) - 1)).tolist())
     frames = enumerate(decode_frames(source, limits))
-    return [(float(times[number]), _to_patches(frame, budget)) for number, frame in frames if number in chosen]
+    return [(float(times[number]), frame_patches(frame, budget)) for number, frame in frames if number in chosen]
 
 
 def _times(source: Source, limits: MediaLimits) -> Iterator[float]:
@@ -133,10 +132,3 @@ def _times(source: Source, limits: MediaLimits) -> Iterator[float]:
         else:
             last += 1 / 30
         yield last
-
-
-def _to_patches(frame: "VideoFrame", budget: int) -> Patches:
-    """Turn a phone's frame upright (its display matrix), and cut it up."""
-    rgb = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90)
-    return to_patches(np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb, budget)

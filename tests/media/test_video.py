@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from media.media_files import frame_number, tone, video_bytes
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media import frames as frames_module
 from gemma4_mlx.media import video as video_module
 from gemma4_mlx.media.frames import FrameIndex, decode_frames
+from gemma4_mlx.media.images import to_patches
 from gemma4_mlx.media.sources import MediaLimits, read_source
 from gemma4_mlx.media.video import Video, load_video, sample_times
 
@@ -122,14 +124,18 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     ],
     ids=str,
 )
-def test_skipping_decodes_less_and_changes_nothing(encoding: dict[str, Any], decoded: list[int | None]) -> None:
+@pytest.mark.parametrize("pixels_a_thread", [1, 10**12], ids=["threads", "one thread"])
+def test_skipping_decodes_less_and_changes_nothing(
+    encoding: dict[str, Any], pixels_a_thread: int, decoded: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_module, "_PIXELS_A_THREAD", pixels_a_thread)
     film = video_bytes(240, (96, 96), rate=25, **encoding)
     skipped = load_video(film, max_frames=5)
     assert len(decoded) < 160
     everything = [frame.to_ndarray(format="rgb24") for frame in decode_frames(read_source(film), MediaLimits())]
     assert len(everything) == 240
     for number, frame in zip((0, 48, 96, 144, 192), skipped.frames, strict=True):
-        assert np.array_equal(frame.pixels, video_module.to_patches(everything[number], 70).pixels)
+        assert np.array_equal(frame.pixels, to_patches(everything[number], 70).pixels)
 
 
 def test_frames_without_usable_times_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +190,7 @@ def test_any_damage_gives_frames_or_the_packages_own_error() -> None:
 
 def test_only_the_sampled_frames_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = video_module.to_patches
-    monkeypatch.setattr(video_module, "to_patches", lambda *a: made.append(1) or original(*a))
+    original = video_module.frame_patches
+    monkeypatch.setattr(video_module, "frame_patches", lambda *a: made.append(1) or original(*a))
     load_video(video_bytes(30), max_frames=3)
     assert len(made) == 3

@@ -1,0 +1,83 @@
+"""Decoded frames to patches, a strip at a time, so that no whole frame is ever held in RGB.
+
+Pixels are those of converting the whole frame with FFmpeg and resizing it with Pillow. Pillow resizes in two passes,
+first along rows, then along columns, and rounds to 8 bits after each: so the first can be made of a few rows at a time,
+and the second of a few columns.
+"""
+
+import mmap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gemma4_mlx.media.images import PATCH, Patches, as_patches, target_size
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+_ROWS = 32  # in a strip; even
+# FFmpeg makes RGB of these from squares of two by two pixels; in others it blends the colours of more rows.
+_FORMATS_OF_SQUARES = ("yuv420p", "yuvj420p")
+
+
+def frame_patches(frame: "VideoFrame", budget: int) -> Patches:
+    """Turn a phone's frame upright (its display matrix), resize it as `to_patches` does, and cut it up."""
+    turns = round(frame.rotation / 90)
+    size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+    width, height = target_size(*size, budget)
+    # What stays is made first, and the largest piece that goes is no part of the heap: so that leaves no holes in it.
+    squares = np.empty((height // PATCH, width // PATCH, PATCH, PATCH, 3), dtype=np.uint8)
+    narrow = np.ndarray((size[1], width, 3), np.uint8, mmap.mmap(-1, size[1] * width * 3))
+    top = 0
+    for strip in _strips(frame, turns):
+        narrow[top : top + len(strip)] = _resized(strip, width, len(strip))
+        top += len(strip)
+    for column in range(width // PATCH):
+        stripe = _resized(narrow[:, column * PATCH : (column + 1) * PATCH], PATCH, height)
+        squares[:, column] = stripe.reshape(-1, PATCH, PATCH, 3)
+    return as_patches(squares)
+
+
+def _resized(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _strips(frame: "VideoFrame", turns: int) -> Iterator[np.ndarray]:
+    """The rows of the frame after `turns` quarter turns, from the top: uint8 (rows, width, 3)."""
+    if _has_squares(frame):
+        yield from _converted_strips(frame, turns)
+        return
+    rgb = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    for top in range(0, len(rgb), _ROWS):
+        yield rgb[top : top + _ROWS]
+
+
+def _has_squares(frame: "VideoFrame") -> bool:
+    even = frame.width % 2 == frame.height % 2 == 0
+    downwards = all(plane.line_size > 0 for plane in frame.planes)
+    return frame.format.name in _FORMATS_OF_SQUARES and even and downwards and not frame.interlaced_frame
+
+
+def _converted_strips(frame: "VideoFrame", turns: int) -> Iterator[np.ndarray]:
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
+
+    planes, reformatter = [np.rot90(_pixels(frame, number), turns) for number in range(3)], VideoReformatter()
+    height, width = planes[0].shape
+    for top in range(0, height, _ROWS):
+        strip = VideoFrame(width, min(_ROWS, height - top), frame.format.name)
+        strip.colorspace, strip.color_range = frame.colorspace, frame.color_range
+        for number, start in enumerate((top, top // 2, top // 2)):
+            part = _pixels(strip, number)
+            part[:] = planes[number][start : start + len(part)]
+        yield reformatter.reformat(strip, format="rgb24", threads=1).to_ndarray()
+
+
+def _pixels(frame: "VideoFrame", number: int) -> np.ndarray:
+    """A plane of 8 bits, not copied: uint8 (rows, columns)."""
+    plane = frame.planes[number]
+    return np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[:, : plane.width]
