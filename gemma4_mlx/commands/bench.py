@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument("--no-first-token", action="store_true", help="leave out the time to the first token by media")
     what.add_argument("--drafting", action="store_true", help="also a reply with guesses ahead: tokens a pass")
     what.add_argument("--draft-model", metavar="PATH", help="the same, guessed by this drafter")
-    what.add_argument("--kv-bits", type=int, choices=(4, 8), help="quantize the caches of full layers")
+    what.add_argument("--kv-bits", type=int, choices=(4, 8), help="quantize the caches")
     what.add_argument("--prefill-step-size", type=int, default=512, help="tokens of prompt read at once (512)")
     what.add_argument(
         "--roofline", action="store_true", help="bounds for Apple's chips and for this machine; only these with -r 0"

@@ -41,7 +41,7 @@ class Response:
         reused_tokens: how many of the prompt's tokens a session held already.
         prompt_tps, generation_tps: tokens a second, of those that were read; reading ends with the first token.
         peak_memory: bytes, the highest of the process so far.
-        kv_bits: bits of the full layers' caches; None for the model's own type.
+        kv_bits: bits of the caches; None for the model's own type.
         drafted_tokens, accepted_tokens: tokens that were guessed ahead, and guesses that held.
         tokens_per_pass: tokens that a pass with guesses brought, in the mean; 1 where there was none.
         finish_reason: None until the last piece; then "stop" or "length".

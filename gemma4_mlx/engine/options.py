@@ -9,7 +9,7 @@ from gemma4_mlx.errors import UsageError
 AUTO: Literal["auto"] = "auto"
 NONE: Literal["none"] = "none"
 KVBits = Literal["auto", "none"] | int
-"""Bits of the full layers' caches; "none" keeps the model's own type, "auto" takes 8 bits where that does not fit."""
+"""Bits of the caches; "none" keeps the model's own type, "auto" takes 8 bits where that does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class GenerationOptions:
         eos_ids: ids that end the reply.
         stop: strings that end the answer; they are not part of it.
         max_kv_size: at most this many positions for prompt and reply together; None is the model's whole context.
-        kv_bits: 8 or 4 bits for the caches of full layers; "none" keeps the model's own type, "auto" takes 8 bits where
+        kv_bits: 8 or 4 bits for the caches; "none" keeps the model's own type, "auto" takes 8 bits where
             that would not fit.
         kv_group_size: cached numbers that share a scale: 32, 64 or 128.
         memory_limit: "16GB" keeps to what a Mac with so much memory may use; None to what this device may.

@@ -43,7 +43,7 @@ class Plan:
         transient: what comes and goes while a chunk of prompt is read.
         media: pixels and sound of the prompt with their embeddings.
         limit: what may be used.
-        kv_bits: bits of the full layers' caches; None for the weights' own type.
+        kv_bits: bits of the caches; None for the weights' own type.
     """
 
     context: int

@@ -23,7 +23,7 @@ class Checkpoint:
         fingerprint: tells checkpoints apart, see `model.fingerprint`.
         weight_bytes: of all arrays of the model.
         bits: of most weights; 16 or 32 where they are not quantized.
-        kv_bits: of the full layers' caches; None where they are not quantized.
+        kv_bits: of the caches; None where they are not quantized.
         kv_bytes_per_token: what one more position adds to the caches once the windows are full.
         window_bytes: what the caches take besides at most.
         load_seconds: from the folder to weights in memory, tokenizer included.
