@@ -16,7 +16,7 @@ PIECE = 2048
 
 
 def ours(config: dict[str, Any], positions: int, kv_bits: int | None) -> int:
-    """This package; full layers have `kv_bits`."""
+    """This package; rows have `kv_bits`."""
     from gemma4_mlx.config import ModelConfig
     from gemma4_mlx.measure.fill import cache_bytes
 

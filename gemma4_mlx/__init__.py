@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import run_agent
-    from gemma4_mlx.api import generate, load, plan, stream_generate
+    from gemma4_mlx.api import generate, load, load_drafter, plan, stream_generate
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.errors import GemmaError
     from gemma4_mlx.prompt.processor import MediaOptions
@@ -23,6 +23,7 @@ __all__ = [
     "MediaOptions",
     "generate",
     "load",
+    "load_drafter",
     "plan",
     "run_agent",
     "stream_generate",
@@ -34,6 +35,7 @@ _HOMES = {
     "MediaOptions": "gemma4_mlx.prompt.processor",
     "generate": "gemma4_mlx.api",
     "load": "gemma4_mlx.api",
+    "load_drafter": "gemma4_mlx.api",
     "plan": "gemma4_mlx.api",
     "run_agent": "gemma4_mlx.agent",
     "stream_generate": "gemma4_mlx.api",

@@ -1,6 +1,7 @@
 """The library's front door, on a tiny checkpoint."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 import gemma4_mlx
 from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.model.rotary import frequencies
 
 SQUARE = Image.new("RGB", (48, 48), "blue")
 
@@ -25,6 +27,15 @@ def test_public_names_resolve() -> None:
     assert all(getattr(gemma4_mlx, name) for name in gemma4_mlx.__all__)
     with pytest.raises(AttributeError):
         gemma4_mlx.nothing  # noqa: B018
+
+
+def test_another_thread_may_generate_with_what_this_one_loaded(tiny_folder: Path) -> None:
+    model, processor = gemma4_mlx.load(tiny_folder)
+    frequencies.cache_clear()
+    options: dict[str, Any] = {"max_tokens": 5, "temperature": 0, "eos_ids": ()}
+    with ThreadPoolExecutor(1) as thread:
+        there = thread.submit(gemma4_mlx.generate, model, processor, "Hello", **options).result()
+    assert there == gemma4_mlx.generate(model, processor, "Hello", **options)
 
 
 def test_stream_counts_times_and_ends(both: tuple) -> None:

@@ -28,7 +28,7 @@ def need(weights: int = FOUR_BIT, limit: int = 10_900_000_000) -> Need:
 
 
 @pytest.mark.parametrize(
-    ("bits", "per_token", "row"), [(None, 10_240, 256 * 2), (8, 5_440, 256 + 4 * 4), (4, 2_880, 128 + 4 * 4)]
+    ("bits", "per_token", "row"), [(None, 10_240, 256 * 2), (8, 5_440, 256 + 4 * 4), (4, 2_880, 256 + 4 * 4)]
 )
 def test_cache_of_the_12b(bits: int | None, per_token: int, row: int) -> None:
     full, sliding = cache_bytes(LARGE, 262_144, bits, 64, 2)

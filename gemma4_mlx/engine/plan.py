@@ -196,7 +196,7 @@ def cache_bytes(
             full += context * heads * sum(row_bytes(width, quantization, itemsize) for width in layer.shared_widths)
         else:
             rows = SlidingCache(layer.window, context).capacity * 2 * heads
-            sliding += rows * row_bytes(layer.head_dim, quantization, itemsize)
+            sliding += rows * row_bytes(layer.head_dim, quantization and quantization.of_windows(), itemsize)
     return full, sliding
 
 

@@ -115,7 +115,7 @@ def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str,
     ids = np.array(tensors["ids"]).tolist()
     session.make_room(len(ids))
     model = session.model
-    model(model.embed([0]), session.caches)  # never computed: it gives the buffers their shapes and types
+    model(model.embed([0]), session.caches)  # its values are written over: it gives the buffers their shapes and types
     for layer, cache in enumerate(session.caches):
         saved = _parts(tensors, f"layer.{layer}", cache, len(ids))
         cache.restore(saved, len(ids))

@@ -60,6 +60,7 @@ class SlidingAttention(Attention):
         self.qkv_norm = mx.stack(rows)[:, None]
         turning = self.num_heads + self.num_kv_heads
         self._turning = (mx.arange(turning + self.num_kv_heads) < turning)[:, None, None, None]
+        mx.eval(self._turning)  # it is no parameter, and those are what is evaluated after this
 
     def heads(self, x: mx.array, rotation: mx.array) -> tuple[mx.array, mx.array]:
         """Queries `(B, H, L, D)` of x `(B, L, hidden)`, and the rows that the cache keeps of it."""
@@ -72,7 +73,7 @@ class SlidingAttention(Attention):
         queries, written = heads
         seen = cache.update(written)
         length, covered = queries.shape[2], tiles[-1].stop
-        if length == 1:
+        if length == 1:  # several would need a mask: for them packed rows are unpacked, at every pass over guesses too
             return merge_heads(cache.rows.attention(queries, seen))
         keys, values = cache.keys_values(seen)
         if covered < length:

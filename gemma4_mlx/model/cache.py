@@ -163,10 +163,11 @@ Cache = SharedCache | SlidingCache
 
 def make_caches(config: TextConfig, max_length: int, quantization: KVQuantization | None = None) -> list[Cache]:
     """Empty caches, one for each layer, for at most `max_length` positions in all."""
+    of_windows = None if quantization is None else quantization.of_windows()
     return [
         SharedCache(max_length, quantization)
         if layer.window is None
-        else SlidingCache(layer.window, max_length, quantization)
+        else SlidingCache(layer.window, max_length, of_windows)
         for layer in config.layers
     ]
 

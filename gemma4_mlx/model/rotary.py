@@ -19,7 +19,9 @@ def frequencies(layer: LayerConfig) -> mx.array:
     The exponent's denominator is the whole head ("proportional" rotary embedding in transformers), so that pair i of a
     partly rotated head turns as fast as pair i of a wholly rotated one.
     """
-    return 1 / layer.rope.theta ** (mx.arange(layer.turned // 2, dtype=mx.float32) * 2 / layer.head_dim)
+    found = 1 / layer.rope.theta ** (mx.arange(layer.turned // 2, dtype=mx.float32) * 2 / layer.head_dim)
+    mx.eval(found)  # what is kept must not wait for the stream of the thread that asked first
+    return found
 
 
 def rotation_at(layer: LayerConfig, offset: int, length: int) -> mx.array:

@@ -5,7 +5,7 @@ multiply with them packed, so that no dequantized copy of a long context is ever
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mlx.core as mx
 
@@ -19,6 +19,10 @@ class KVQuantization:
 
     bits: int
     group_size: int = 64
+
+    def of_windows(self) -> "KVQuantization":
+        """That of sliding windows, which do not grow: 4 bits would save little there, and cost most of the loss."""
+        return replace(self, bits=max(self.bits, 8))
 
     def padded(self, width: int) -> int:
         """Width of whole groups."""
@@ -80,7 +84,11 @@ class PlainRows(Rows):
 
 
 class QuantizedRows(Rows):
-    """Rows kept as packed integers with scales and biases; a width that is no whole number of groups is padded."""
+    """Rows kept as packed integers with scales and biases; a width that is no whole number of groups is padded.
+
+    MLX's CPU backend adds products with packed rows up in the type of the other factor: in bfloat16 it rounds more than
+    a GPU, and more than a product with unpacked rows.
+    """
 
     def __init__(self, capacity: int, quantization: KVQuantization) -> None:
         super().__init__(capacity)

@@ -49,6 +49,7 @@ def test_a_sliding_layer_reads_no_more_than_its_window() -> None:
     assert costs.layer_cache_bytes(SLIDING, 1000, None) == 1000 * 8 * 2 * 256 * 2
     assert costs.layer_cache_bytes(SLIDING, 200_000, None) == 1024 * 8 * 2 * 256 * 2
     assert costs.layer_cache_bytes(SLIDING, 200_000, 8) == 1024 * 8 * 2 * 256 * 8.5 / 8
+    assert costs.layer_cache_bytes(SLIDING, 200_000, 4) == 1024 * 8 * 2 * 256 * 8.5 / 8
 
 
 @given(depth=st.integers(0, 40), tokens=st.integers(1, 40), window=st.none() | st.integers(1, 20))
