@@ -67,8 +67,9 @@ def block(content: dict[str, Any], rows: Sequence[Row]) -> str:
     versions = ", ".join(f"{engine} {content['versions'][engine][engine]}" for engine in PINS if has(content, engine))
     lead = (
         f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} on {machine['system']}, {machine['cores']} cores, "
-        f"{machine['processor']}, against {versions}. Medians; behind a peer's figure the median of the ratios (lowest "
-        "to highest), this package's figure over the peer's in the same round: below 1 is better here."
+        f"{machine['processor']}, against {versions}. Medians of {_rounds(rows)} rounds; behind a peer's figure the "
+        "median of the ratios (lowest to highest), this package's figure over the peer's in the same round: below 1 is "
+        "better here."
     )
     columns = ["what", "this package", *PINS, "target, of mlx-vlm", "command"]
     lines = [columns, ["---"] * len(columns)]
@@ -80,6 +81,12 @@ def block(content: dict[str, Any], rows: Sequence[Row]) -> str:
     numbered = "; ".join(f"({index}) {note}" for index, note in enumerate(notes, 1))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{lead}\n\n{table}\n\n" + (f"Without a figure: {numbered}. " if notes else "") + missed(rows)
+
+
+def _rounds(rows: Iterable[Row]) -> str:
+    """How often the rows were measured; bytes that are counted are so once."""
+    counts = {len(row.figures[OURS]) for row in rows if OURS in row.figures}
+    return " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
 
 
 def in_short(rows: Iterable[Row]) -> list[Row]:

@@ -38,7 +38,7 @@ def test_table() -> None:
     rows = [measured("prompt of 512 tokens", [1.0, 2.0, 3.0], [2.0, 2.0, 4.0])]
     lead, table, end = block(CONTENT, rows).split("\n\n")
     assert lead.startswith(
-        "Measured 2026-11-23 to 2026-11-24 on Linux, 2 cores, x86_64, against mlx-vlm 0.7.10. Medians;"
+        "Measured 2026-11-23 to 2026-11-24 on Linux, 2 cores, x86_64, against mlx-vlm 0.7.10. Medians of 3 rounds;"
     )
     assert table.splitlines()[2] == (
         "| prompt of 512 tokens | 2.000 s | (1) | 2.000 s, **0.75 (0.50 to 1.00)** | (2) | level: met "
