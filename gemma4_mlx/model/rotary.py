@@ -2,7 +2,8 @@
 
 A pair `(i, i + D / 2)` of a head turns by position times frequency, (a, b) -> (a cos - b sin, a sin + b cos). What both
 outputs take of a, and what they take of b, is the same for all heads and layers of a kind, so a pass computes it once:
-the "rotation" `(2, L, 2, r)`, float32.
+the "rotation" `(2, L, 2, r)`, float32. Metal computes these sines precisely; those of `mx.fast.rope` are its fast ones
+(mlx/backend/metal/kernels/rope.metal), which lose digits at the large angles of a long context.
 """
 
 from functools import lru_cache
