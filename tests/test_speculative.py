@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import mlx.core as mx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_model import Setup, make_prompt, setup  # noqa: F401
 
@@ -160,11 +160,12 @@ def test_where_all_is_accepted_it_drafts_as_far_as_it_can() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.floats(0, 2))
-@settings(deadline=None, max_examples=40)
+@example([0.0, 1.0], 1.0)
+@settings(deadline=None, max_examples=200)
 def test_no_pattern_of_acceptance_makes_it_much_slower(pattern: list[float], cost: float) -> None:
     clock, turn = Clock(), iter(pattern * 2000)
     time = run(Pacer(clock=clock), clock, cost, lambda length: int(next(turn) * length), 1000)
-    assert time <= 1100
+    assert time <= 1030 + 4 + 15 * cost  # three percent, the credit of a new reply, and the pass that overdraws it
 
 
 def test_it_never_drafts_more_than_can_be_forgotten() -> None:

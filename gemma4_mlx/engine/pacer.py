@@ -13,6 +13,12 @@ TRIALS = 3
 WEIGHT = 0.3
 """Weight of the newest pass in the running means."""
 
+LOSS = 0.03
+"""What drafting may cost at most, as a share of the time without: where it has lost more, it waits for that much time
+to pass. One that gains has this many tokens' time to lose before, and so has a new reply:"""
+
+MOST_CREDIT, FIRST_CREDIT = LONGEST + 1, 4
+
 
 class Pacer:
     """Compares the measured time a token of passes with and without drafts, in the running reply.
@@ -29,6 +35,7 @@ class Pacer:
         self._rest, self._pause = 0, SHORTEST_PAUSE
         self._plain: float | None = None
         self._drafting: float | None = None
+        self._credit: float = FIRST_CREDIT
         self._last = clock()
         self.passes = self.tokens = self.drafted = self.accepted = 0
 
@@ -36,18 +43,23 @@ class Pacer:
         """How many tokens to draft now."""
         if self._fixed is not None:
             return self._fixed
-        return self._length if self._rest == 0 and self._plain is not None else 0
+        waits = self._plain is None or self._rest > 0 or self._credit < 0
+        return 0 if waits else self._length
 
     def plain(self) -> None:
         """Takes note of a token without drafts."""
         self._plain = _mean(self._plain, self._lap())
         self._rest = max(0, self._rest - 1)
+        self._credit = min(self._credit + LOSS, MOST_CREDIT)
 
     def pass_done(self, drafted: int, accepted: int) -> None:
         """Takes note of a pass that brought `accepted + 1` tokens."""
         self.passes, self.tokens = self.passes + 1, self.tokens + accepted + 1
         self.drafted, self.accepted = self.drafted + drafted, self.accepted + accepted
-        self._drafting = _mean(self._drafting, self._lap() / (accepted + 1))
+        lap = self._lap()
+        self._drafting = _mean(self._drafting, lap / (accepted + 1))
+        if self._plain:
+            self._credit = min(self._credit + accepted + 1 - lap / self._plain, MOST_CREDIT)
         self._trials += 1
         self._length = min(2 * drafted, LONGEST) if accepted == drafted else max(accepted, 1)
         if self._trials < TRIALS:
