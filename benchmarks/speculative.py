@@ -5,7 +5,9 @@ python -m benchmarks.speculative --tasks [NAME ...] [--draft-model nano] [--draf
 
 "repeats" asks the model to go on with a prompt whose ending has occurred before, and lets the oracle of a fixed text
 stand for the reply, so that the passes are those of a copied document. "never repeats" is a reply of tokens that do not
-occur twice in the same order: there nothing can be gained, and the figure to look at is the time.
+occur twice in the same order, and "misleads" one in which the same three tokens occur over and over and are followed by
+something else each time, so that every guess is wrong: there nothing can be gained, and the figure to look at is the
+time.
 
 With --tasks the model answers held-out cases of the nano tasks, by default those with longer answers, greedily and with
 every number of guesses; answers that are not the same to the token end the run. A pass is one run of the model, the
@@ -24,7 +26,7 @@ import mlx.core as mx
 from benchmarks.nano import LONGEST_ANSWER, as_messages, draw
 from gemma4_mlx.api import load, load_drafter
 from gemma4_mlx.engine.decode import decode
-from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
+from gemma4_mlx.engine.drafts import MATCHED, DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.prefill import read_hidden
@@ -73,7 +75,19 @@ def texts(vocabulary: int, tokens: int) -> dict[str, tuple[list[int], list[int]]
         "repeats": (document + document[:3], document[3 : tokens + 3]),
         "repeats with an edit in 20": (document + document[:3], edited[3 : tokens + 3]),
         "never repeats": (document, fresh),
+        "misleads": (document, misleading(rng, range(low, low + 4), tokens)),
     }
+
+
+def misleading(rng: random.Random, alphabet: Sequence[int], tokens: int) -> list[int]:
+    """Text in which nothing follows three tokens that followed them the last time."""
+    text = list(alphabet[:MATCHED])
+    last: dict[tuple[int, ...], int] = {}
+    while len(text) < tokens:
+        before = tuple(text[-MATCHED:])
+        last[before] = rng.choice([token for token in alphabet if token != last.get(before)])
+        text.append(last[before])
+    return text
 
 
 def say(
