@@ -90,7 +90,7 @@ def test_guesses_are_looked_at_without_moving_on(processor: Processor) -> None:
 
 
 @pytest.mark.parametrize("drafts", [0, 4])
-@pytest.mark.parametrize("tokens", [0, 3, 6])
+@pytest.mark.parametrize("tokens", [0, 4, 7])
 def test_nano_stops_thinking_and_answers(nano: tuple[Any, Any], tokens: int, drafts: int) -> None:
     model, processor = nano
     question = "What is 27 + 58?"

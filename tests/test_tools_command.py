@@ -96,7 +96,7 @@ def test_nobody_to_ask_is_told_before_anything_is_loaded(run: Any, log: Path) ->
 
 
 def test_a_chat_asks_once_where_it_may_always_run(run: Any, log: Path) -> None:
-    code, out, err = run(chat.main, "--temp", "0", typed=f"{ROME}\na\n{ROME}\n/exit\n")
+    code, out, err = run(chat.main, "--temp", "0", typed=f"{ROME}\na\n/clear\n{ROME}\n/exit\n")
     assert (code, out.splitlines()) == (0, [ANSWER, ANSWER])
     assert err.count("[a]lways: ") == 1
     assert asked(log) == ["asked Rome"] * 2
