@@ -130,7 +130,7 @@ def verdict(row: Row) -> str:
 
 def is_met(row: Row, target: Target) -> bool:
     """Whether the median of the ratios is within the target, in two decimals as the table shows it."""
-    return round(statistics.median(row.ratios("mlx-vlm")), 2) <= round(target.ratio, 2)
+    return round(_ratio(row, "mlx-vlm"), 2) <= round(target.ratio, 2)
 
 
 def missed(rows: Iterable[Row]) -> str:

@@ -18,7 +18,7 @@ from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.full_attention import SCORES_BUDGET
 from gemma4_mlx.model.masks import TILE
-from gemma4_mlx.model.rows import KVQuantization
+from gemma4_mlx.model.rows import KVQuantization, for_windows
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
 
@@ -196,7 +196,7 @@ def cache_bytes(
             full += context * heads * sum(row_bytes(width, quantization, itemsize) for width in layer.shared_widths)
         else:
             rows = SlidingCache(layer.window, context).capacity * 2 * heads
-            sliding += rows * row_bytes(layer.head_dim, quantization and quantization.of_windows(), itemsize)
+            sliding += rows * row_bytes(layer.head_dim, for_windows(quantization), itemsize)
     return full, sliding
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gemma4_mlx.config import LayerConfig, ModelConfig, TextConfig
 from gemma4_mlx.engine.plan import row_bytes
-from gemma4_mlx.model.rows import KVQuantization
+from gemma4_mlx.model.rows import KVQuantization, for_windows
 
 GROUP = 64
 """Numbers that share a scale and a bias, 2 bytes each."""
@@ -90,7 +90,7 @@ def layer_cache_bytes(layer: LayerConfig, context: int, kv_bits: int | None) -> 
     rows = layer.num_key_value_heads * seen(layer, context)
     quantization = None if kv_bits is None else KVQuantization(kv_bits, GROUP)
     if layer.window is not None:
-        return rows * 2 * row_bytes(layer.head_dim, quantization and quantization.of_windows(), 2)
+        return rows * 2 * row_bytes(layer.head_dim, for_windows(quantization), 2)
     turned, shared, values = (row_bytes(width, quantization, 2) for width in layer.shared_widths)
     return rows * (turned + 2 * shared + values)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from gemma4_mlx.config import TextConfig
-from gemma4_mlx.model.rows import KVQuantization, Packed, make_rows
+from gemma4_mlx.model.rows import KVQuantization, Packed, for_windows, make_rows
 
 ROLLBACK = 16
 """Positions that a sliding cache can always forget again: the most that is drafted ahead."""
@@ -163,11 +163,10 @@ Cache = SharedCache | SlidingCache
 
 def make_caches(config: TextConfig, max_length: int, quantization: KVQuantization | None = None) -> list[Cache]:
     """Empty caches, one for each layer, for at most `max_length` positions in all."""
-    of_windows = None if quantization is None else quantization.of_windows()
     return [
         SharedCache(max_length, quantization)
         if layer.window is None
-        else SlidingCache(layer.window, max_length, of_windows)
+        else SlidingCache(layer.window, max_length, for_windows(quantization))
         for layer in config.layers
     ]
 

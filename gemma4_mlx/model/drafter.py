@@ -16,7 +16,7 @@ from gemma4_mlx.model.attention import merge_heads, split_heads
 from gemma4_mlx.model.cache import Cache, SharedCache
 from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, turned_first
 from gemma4_mlx.model.projection import reorder
-from gemma4_mlx.model.rotary import rotate, rotation_at
+from gemma4_mlx.model.rotary import rotate, rotations
 from gemma4_mlx.model.text import DecoderLayer
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -90,10 +90,10 @@ class Drafter(nn.Module):
         """
         x = self.pre_projection(mx.concatenate([embedding, hidden], axis=-1))
         kinds = self.config.text.layers
-        rotations = {kind: rotation_at(kind, caches[0].offset, 1) for kind in dict.fromkeys(kinds)}
+        turned = rotations(kinds, caches[0].offset, 1)
         for kind, layer in zip(kinds, self.layers, strict=True):
             cache = caches[self._full if kind.window is None else self._sliding]
-            x = layer.feed(x, layer.self_attn(layer.input_layernorm(x), cache, rotations[kind]))
+            x = layer.feed(x, layer.self_attn(layer.input_layernorm(x), cache, turned[kind]))
         x = self.norm(x)
         return self.embed_tokens.as_linear(x), self.post_projection(x)
 

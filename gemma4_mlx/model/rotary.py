@@ -6,6 +6,7 @@ the "rotation" `(2, L, 2, r)`, float32. Metal computes these sines precisely; th
 (mlx/backend/metal/kernels/rope.metal), which lose digits at the large angles of a long context.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import mlx.core as mx
@@ -25,9 +26,11 @@ def frequencies(layer: LayerConfig) -> mx.array:
     return found
 
 
-def rotation_at(layer: LayerConfig, offset: int, length: int) -> mx.array:
-    """`(2, L, 2, r)` for positions from `offset` on: cos and sin, factors of a, then -sin and cos, factors of b."""
-    return _rotation(mx.arange(offset, offset + length, dtype=mx.float32), frequencies(layer))
+def rotations(layers: Iterable[LayerConfig], offset: int, length: int) -> dict[LayerConfig, mx.array]:
+    """`(2, L, 2, r)` for positions from `offset` on, by kind of layer: cos and sin, factors of a, then -sin and cos,
+    factors of b."""
+    positions = mx.arange(offset, offset + length, dtype=mx.float32)
+    return {kind: _rotation(positions, frequencies(kind)) for kind in dict.fromkeys(layers)}
 
 
 @mx.compile

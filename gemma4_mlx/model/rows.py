@@ -20,13 +20,14 @@ class KVQuantization:
     bits: int
     group_size: int = 64
 
-    def of_windows(self) -> "KVQuantization":
-        """That of sliding windows, which do not grow: 4 bits would save little there, and cost most of the loss."""
-        return replace(self, bits=max(self.bits, 8))
-
     def padded(self, width: int) -> int:
         """Width of whole groups."""
         return -(-width // self.group_size) * self.group_size
+
+
+def for_windows(quantization: KVQuantization | None) -> KVQuantization | None:
+    """That of sliding windows, which do not grow: 4 bits would save little there, and cost most of the loss."""
+    return None if quantization is None else replace(quantization, bits=max(quantization.bits, 8))
 
 
 class Rows:

@@ -14,7 +14,7 @@ from gemma4_mlx.model.compiled import Traces, compile_method
 from gemma4_mlx.model.full_attention import FullAttention
 from gemma4_mlx.model.masks import Block, Tile, sliding_tiles
 from gemma4_mlx.model.projection import merge
-from gemma4_mlx.model.rotary import rotation_at
+from gemma4_mlx.model.rotary import rotations
 
 
 @mx.compile
@@ -138,10 +138,10 @@ class TextModel(nn.Module):
         """
         length, offset = x.shape[1], caches[0].offset
         tiles = sliding_tiles(length, offset, self._window, blocks, queries=length)
-        rotations = {kind: rotation_at(kind, offset, length) for kind in dict.fromkeys(self._kinds)}
+        turned = rotations(self._kinds, offset, length)
         for kind, layer, cache in zip(self._kinds[:-1], self.layers, caches, strict=False):
-            x = layer(x, cache, tiles, rotations[kind])
-        last, rotation = self.layers[-1], rotations[self._kinds[-1]]
+            x = layer(x, cache, tiles, turned[kind])
+        last, rotation = self.layers[-1], turned[self._kinds[-1]]
         if outputs == 0:
             last.write(x, caches[-1], rotation)
             return x[:, :0]
