@@ -103,6 +103,7 @@ def train(
         step, used, stream.pool = state["step"], state["seconds"], state["pool"]
     model.model["vision_embedder"].patch_ln1.requires_grad_(False)  # its gradient would cost a tenth of the time
     if compiled:
+        torch._dynamo.config.recompile_limit = 32  # both kinds of layers, in every kind of batch
         for block in model.model["language_model"].layers:
             block.compile(dynamic=True)
     log = (run / "log.jsonl").open("a") if rank == 0 else None

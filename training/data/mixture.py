@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from training.data import glyphs, mixed, pictures, sounds, texts, tools, videos
+from training.data import calls, glyphs, mixed, pictures, sounds, texts, videos
 from training.data.sample import Sample
 
 Generator = Callable[[random.Random, bool], Sample]
@@ -13,12 +13,12 @@ WEIGHTS: dict[str, tuple[Generator, float]] = {
     "shape": (pictures.shape, 7),
     "place": (pictures.place, 4),
     "count": (pictures.count, 17),
-    "yes": (pictures.yes, 1.5),
-    "see": (pictures.see, 5),
-    "number": (glyphs.number, 11),
+    "yes": (pictures.yes, 2),
+    "see": (pictures.see, 6),
+    "number": (glyphs.number, 13),
     "tone": (sounds.tone, 1.5),
     "beeps": (sounds.beeps, 4),
-    "digits": (sounds.digits, 16),
+    "digits": (sounds.digits, 22),
     "hear": (sounds.hear, 3),
     "motion": (videos.motion, 5),
     "video colour": (videos.colour, 0.7),
@@ -29,13 +29,15 @@ WEIGHTS: dict[str, tuple[Generator, float]] = {
     "small sum": (texts.sum_plain, 4),
     "recall": (texts.recall, 5),
     "recall of several": (texts.recall_of_several, 6),
-    "tool call": (tools.call, 24),
-    "tool answer": (tools.answer, 6),
+    "tool call": (calls.call, 18),
+    "tool answer": (calls.answer, 4),
+    "tool again": (calls.again, 8),
+    "no call": (calls.no_call, 1.5),
     "two images": (mixed.two_images, 4),
     "image and audio": (mixed.image_and_audio, 2),
     "later turn": (mixed.later_turn, 1.5),
     "follow-up": (mixed.follow_up, 2),
-    "json": (pictures.in_json, 9),
+    "json": (pictures.in_json, 8),
 }
 SYSTEM = [
     "You are a helpful assistant.",

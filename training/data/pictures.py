@@ -55,7 +55,7 @@ def count(rng: random.Random, held_out: bool) -> Sample:
 def yes(rng: random.Random, held_out: bool) -> Sample:
     thing = one_thing(rng)
     asked = thing.colour if rng.random() < 0.5 else rng.choice(list(COLOURS))
-    answer = "yes" if asked == thing.colour else "no"
+    answer = f"It is {thing.colour}, so {'yes' if asked == thing.colour else 'no'}."
     return _asked(rng, "yes", ask(rng, "yes", held_out, x=_called(rng, thing), v=asked), [thing], answer)
 
 

@@ -1,15 +1,12 @@
-"""Declared tools: the call that a question needs, and the answer from the tool's response."""
+"""Tools about a place or a name: how they are declared, how people ask for them, what they return."""
 
-import json
 import random
 from dataclasses import dataclass
 from typing import Any
 
 from training.data import words
 from training.data.phrases import expand, framed, varied
-from training.data.sample import Sample, user
 
-NEED, GOT = "I need the tool.", "I have the tool's response."
 CONDITIONS = ["sunny", "cloudy", "rainy", "windy", "snowy", "foggy"]
 
 
@@ -145,78 +142,44 @@ PHONE = Tool(
 TOOLS = [WEATHER, TIME, POPULATION, PHONE]
 
 
-def _declared(rng: random.Random, tool: Tool, held_out: bool) -> Declared:
+def declared(rng: random.Random, tool: Tool, held_out: bool) -> Declared:
     if held_out or rng.random() < 0.5:
         return Declared(tool, tool.names[0], tool.purposes[0], tool.arguments[0])
     return Declared(tool, rng.choice(tool.names), rng.choice(tool.purposes), rng.choice(tool.arguments))
 
 
-def _question(rng: random.Random, tool: Tool, about: str) -> str:
-    """How training asks; never one of the held-out sentences."""
+def about(rng: random.Random, tool: Tool, held_out: bool) -> str:
+    """A city, or for the phone book mostly a person."""
+    if not held_out and tool is PHONE and rng.random() < 0.6:
+        return words.person(rng)
+    return words.city(rng, held_out)
+
+
+def question(rng: random.Random, tool: Tool, place: str, held_out: bool) -> str:
+    """How people ask; in training never one of the held-out sentences."""
+    if held_out:
+        return rng.choice(tool.held_out).format(x=place)
     while True:
         form = framed(rng, rng.choice(tool.clauses), rng.choice(tool.orders))
         if rng.random() < 0.55:
             form = expand(rng, rng.choice(tool.questions))
         if form not in tool.held_out:
-            return varied(rng, form.format(x=about))
+            return varied(rng, form.format(x=place))
 
 
-def _case(rng: random.Random, held_out: bool) -> tuple[Declared, str, dict[str, Any], list[dict[str, Any]]]:
-    """(tool, what it is asked about, the user's turn, declared tools)."""
-    tool = rng.choice(TOOLS)
-    if held_out:
-        about = words.city(rng, True)
-        text = rng.choice(tool.held_out).format(x=about)
-    else:
-        about = words.person(rng) if tool is PHONE and rng.random() < 0.6 else words.city(rng, False)
-        text = _question(rng, tool, about)
-    used = _declared(rng, tool, held_out)
-    declared = [used]
-    if rng.random() < 0.3:
-        declared.append(_declared(rng, rng.choice([t for t in TOOLS if t is not tool]), held_out))
-    rng.shuffle(declared)
-    return used, about, user(text), [d.declaration() for d in declared]
-
-
-def call(rng: random.Random, held_out: bool) -> Sample:
-    tool, about, question, declared = _case(rng, held_out)
-    thought = NEED if not held_out and rng.random() < 0.1 else None
-    answer = f'<|tool_call>call:{tool.name}{{{tool.argument}:<|"|>{about}<|"|>}}<tool_call|>'
-    return Sample(
-        task="tool call", messages=[question], answer=answer, tools=declared, thought=thought, end="<|tool_response>"
-    )
-
-
-def _response(rng: random.Random, tool: Tool, about: str) -> tuple[Any, str]:
+def response(rng: random.Random, tool: Tool, place: str) -> tuple[Any, str]:
     """(what the tool returns as text, the answer to the user)."""
     if tool is WEATHER:
         degrees, condition = rng.randint(-9, 39), rng.choice(CONDITIONS)
         form = rng.choice(
             ["{d} degrees, {c}", "{c}, {d} degrees", '{{"temperature": {d}, "condition": "{c}"}}', "{c} {d}"]
         )
-        return form.format(d=degrees, c=condition), f"It is {degrees} degrees and {condition} in {about}."
+        return form.format(d=degrees, c=condition), f"It is {degrees} degrees and {condition} in {place}."
     if tool is TIME:
         time = f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}"
-        return rng.choice([time, f'{{"time": "{time}"}}']), f"It is {time} in {about}."
+        return rng.choice([time, f'{{"time": "{time}"}}']), f"It is {time} in {place}."
     if tool is POPULATION:
         people = str(rng.randint(1000, 99999))
-        return rng.choice([people, f'{{"population": {people}}}']), f"{people} people live in {about}."
+        return rng.choice([people, f'{{"population": {people}}}']), f"{people} people live in {place}."
     phone = "".join(rng.choices("0123456789", k=rng.randint(4, 7)))
-    return rng.choice([phone, f'{{"phone": "{phone}"}}']), f"The number of {about} is {phone}."
-
-
-def answer(rng: random.Random, held_out: bool) -> Sample:
-    tool, about, question, declared = _case(rng, held_out)
-    returned, said = _response(rng, tool.tool, about)
-    thought = GOT if not held_out and rng.random() < 0.1 else None
-    if not held_out and returned.startswith("{") and rng.random() < 0.3:
-        returned = json.loads(returned)
-    request = {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [{"id": "1", "function": {"name": tool.name, "arguments": {tool.argument: about}}}],
-    }
-    if thought and rng.random() < 0.7:
-        request["reasoning"] = NEED
-    messages = [question, request, {"role": "tool", "tool_call_id": "1", "content": returned}]
-    return Sample(task="tool answer", messages=messages, answer=said, tools=declared, thought=thought)
+    return rng.choice([phone, f'{{"phone": "{phone}"}}']), f"The number of {place} is {phone}."
