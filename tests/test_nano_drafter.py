@@ -62,6 +62,14 @@ def test_the_command_knows_it_by_name(capsys: pytest.CaptureFixture[str]) -> Non
     assert "colors" in json.loads(capsys.readouterr().out)["content"]
 
 
+def test_a_plan_counts_its_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nano", "--plan", "-p", "Hello"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["weights", "0.011", "GB"]
+    assert main(["--model", "nano", "--plan", "-p", "Hello", "--draft-model", "nano"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["weights", "0.013", "GB"]
+    assert main(["--model", "nano", "--plan", "-p", "Hello", "--draft-model", "nowhere"]) == 1
+
+
 def test_other_names_are_looked_up_as_models_are(tmp_path: Path) -> None:
     assert resolve_drafter(str(tmp_path)) == tmp_path
     with pytest.raises(GemmaError, match="no such folder"):

@@ -9,13 +9,11 @@ from gemma4_mlx.commands import slash
 from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.line_input import ReadLine, line_reader, read_message
 from gemma4_mlx.commands.options import (
-    add_media_options,
-    add_model_options,
-    add_reply_options,
+    add_common_options,
+    given_drafter,
     model_name,
     reply_options,
 )
-from gemma4_mlx.commands.planning import add_memory_options
 from gemma4_mlx.commands.talk import FAILURES, Chat
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import add_tool_options, check_tool_usage, open_tools
@@ -33,10 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="gemma4_mlx.chat", description="Talk with Gemma 4 12B Unified. /help in the chat lists its commands."
     )
     parser.add_argument("--system", default="", help="instructions for the model")
-    add_model_options(parser)
-    add_media_options(parser)
-    add_reply_options(parser)
-    add_memory_options(parser)
+    add_common_options(parser)
     add_tool_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--verbose", action="store_true", help="print counts and speeds after each answer")
@@ -106,5 +101,4 @@ def open_chat(args: argparse.Namespace) -> Chat:
         memory_limit=args.memory_limit,
     )
     options = GenerationOptions.from_config(processor.generation_config, **asked)
-    drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
-    return Chat(args, terminal, model, processor, options, drafter, Session(model))
+    return Chat(args, terminal, model, processor, options, given_drafter(args), Session(model))

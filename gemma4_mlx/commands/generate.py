@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import (
     EIGHT_BITS,
-    add_media_options,
-    add_model_options,
-    add_reply_options,
+    add_common_options,
+    given_drafter,
     media_options,
     model_name,
     reply_options,
 )
-from gemma4_mlx.commands.planning import add_memory_options, show_plan
+from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
+    from gemma4_mlx.model.drafter import Drafter
     from gemma4_mlx.model.unified import Gemma4Unified
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
     from gemma4_mlx.prompt.prompt import Prompt
@@ -45,6 +45,7 @@ class Asked:
 
     model: "Gemma4Unified"
     processor: "Processor"
+    drafter: "Drafter | None"
     messages: Sequence[Mapping[str, Any]]
     prompt: "Prompt"
 
@@ -67,10 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     ask.add_argument("--video", action="append", default=[], help="path, URL or - (stdin); may be repeated")
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
     ask.add_argument("--prompt-cache-file", help="go on from what this file holds, and keep prompt and reply in it")
-    add_model_options(parser)
-    add_media_options(parser)
-    add_reply_options(parser)
-    add_memory_options(parser)
+    add_common_options(parser)
     add_tool_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json-schema", metavar="FILE", help="keep the answer to the JSON schema in this file")
@@ -87,14 +85,15 @@ def answer(args: argparse.Namespace) -> int:
     read_stdin(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
     model, processor, conversation = prepare(args, terminal)
+    drafter = given_drafter(args)
     with open_tools(args, terminal) as toolbox:
         terminal.status("reading the prompt")
         prompt, options = prompt_and_options(args, processor, conversation, toolbox)
+        asked = Asked(model, processor, drafter, conversation, prompt)
         keeps = args.prompt_cache_file is not None or bool(toolbox.tools)
         if args.plan:
-            return plan(terminal, model, prompt, options, keeps)
+            return plan(terminal, asked, options, keeps)
         session = open_session(args.prompt_cache_file, model, prompt, options) if keeps else None
-        asked = Asked(model, processor, conversation, prompt)
         said = speak(args, terminal, asked, session, toolbox)
     if args.json:
         print(json.dumps(said.as_dict(), ensure_ascii=False))
@@ -128,16 +127,14 @@ def prepare(
     return model, processor, conversation
 
 
-def plan(
-    terminal: Terminal, model: "Gemma4Unified", prompt: "Prompt", options: "GenerationOptions", keeps: bool
-) -> int:
+def plan(terminal: Terminal, asked: Asked, options: "GenerationOptions", keeps: bool) -> int:
     """Prints what the reply would need, with a session if it `keeps` one; the weights stay on disk."""
     from gemma4_mlx.engine.generation import check_length, memory_need
     from gemma4_mlx.engine.session import Session
 
-    need = memory_need(model, prompt, options, Session(model) if keeps else None)
+    need = memory_need(asked.model, asked.prompt, options, Session(asked.model) if keeps else None, asked.drafter)
     terminal.clear()
-    return show_plan(need, need.choose(check_length(model, prompt, options), options.kv_bits))
+    return show_plan(need, need.choose(check_length(asked.model, asked.prompt, options), options.kv_bits))
 
 
 def prompt_and_options(
@@ -151,12 +148,11 @@ def prompt_and_options(
 
 
 def replier(
-    args: argparse.Namespace, terminal: Terminal, asked: "Asked", session: "Session | None", toolbox: Toolbox
+    args: argparse.Namespace, terminal: Terminal, asked: Asked, session: "Session | None", toolbox: Toolbox
 ) -> Callable[[Sequence[Mapping[str, Any]]], "Iterator[Response]"]:
     """What replies to a conversation that begins with what was asked."""
     from gemma4_mlx import api
 
-    drafter = api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
     file = args.json_schema
     schema = None if file is None else read_given_json(file, f"--json-schema {file}")
 
@@ -169,7 +165,7 @@ def replier(
             **prompt_options(args),
             json_schema=schema,
             session=session,
-            drafter=drafter,
+            drafter=asked.drafter,
             progress=terminal.progress,
             **reply_options(args),
         )
@@ -178,7 +174,7 @@ def replier(
 
 
 def speak(
-    args: argparse.Namespace, terminal: Terminal, asked: "Asked", session: "Session | None", toolbox: Toolbox
+    args: argparse.Namespace, terminal: Terminal, asked: Asked, session: "Session | None", toolbox: Toolbox
 ) -> Reply:
     """Streams the reply to the terminal, running the tools that it calls; Ctrl-C ends it where it is."""
     from gemma4_mlx.agent import run_agent

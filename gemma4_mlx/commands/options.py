@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.commands.planning import memory_options
+from gemma4_mlx.commands.planning import add_memory_options, memory_options
 from gemma4_mlx.commands.terminal import Terminal
 
 if TYPE_CHECKING:
+    from gemma4_mlx.model.drafter import Drafter
     from gemma4_mlx.prompt.processor import MediaOptions
 
 NANO_NOTICE = (
@@ -20,7 +21,15 @@ NANO_NOTICE = (
 EIGHT_BITS = "plain caches would not fit: they are kept in 8 bits (--kv-bits none insists, --plan tells the sizes)"
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what generate and chat have in common but for tools."""
+    _add_model_options(parser)
+    _add_media_options(parser)
+    _add_reply_options(parser)
+    add_memory_options(parser)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     """Adds what names the checkpoint."""
     group = parser.add_argument_group("the model")
     group.add_argument("--model", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
@@ -30,7 +39,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chat-template-config", type=_json_object, default={}, help="JSON object for the template")
 
 
-def add_media_options(parser: argparse.ArgumentParser) -> None:
+def _add_media_options(parser: argparse.ArgumentParser) -> None:
     """Adds what `media_options` reads."""
     group = parser.add_argument_group("reading media")
     group.add_argument(
@@ -41,7 +50,7 @@ def add_media_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-soundtrack", action="store_true", help="watch videos without their sound")
 
 
-def add_reply_options(parser: argparse.ArgumentParser) -> None:
+def _add_reply_options(parser: argparse.ArgumentParser) -> None:
     """Adds what `reply_options` reads."""
     group = parser.add_argument_group("the reply (defaults: the checkpoint's generation_config.json)")
     group.add_argument("--max-tokens", "-m", type=int, help="longest reply (default: 1024)")
@@ -65,6 +74,13 @@ def model_name(args: argparse.Namespace, terminal: Terminal) -> str:
     if not name:
         terminal.note(NANO_NOTICE)
     return name or NANO
+
+
+def given_drafter(args: argparse.Namespace) -> "Drafter | None":
+    """The drafter of --draft-model, its weights on disk until it is used. Raises GemmaError."""
+    from gemma4_mlx import api
+
+    return api.load_drafter(args.draft_model, offline=args.offline) if args.draft_model else None
 
 
 def media_options(args: argparse.Namespace, own: "MediaOptions") -> "MediaOptions":
