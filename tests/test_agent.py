@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from marked import ids_of
 
 from gemma4_mlx.agent import ToolResult, run_agent
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -133,14 +134,6 @@ def test_an_interrupted_step_leaves_no_half_of_it() -> None:
 def get_weather(city: str) -> dict[str, int]:
     """Get the weather."""
     return {"degrees": len(city)}
-
-
-def ids_of(processor: Processor, marked: str) -> list[int]:
-    return [
-        id
-        for control, text in processor.tokenizer.pieces(marked)
-        for id in ([control] if control is not None else processor.tokenizer.encode(text))
-    ]
 
 
 @pytest.mark.parametrize("published", [False, True])

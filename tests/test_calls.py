@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marked import ids_of
 
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.prompt.calls import CallReader, ToolCall
@@ -29,14 +30,6 @@ VALUES = st.recursive(
     st.one_of(SCALARS, st.none()), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
 )
 CALLS = st.builds(ToolCall, NAMES, st.dictionaries(KEYS, VALUES, max_size=4))
-
-
-def ids_of(processor: Processor, marked: str) -> list[int]:
-    return [
-        id
-        for control, text in processor.tokenizer.pieces(marked)
-        for id in ([control] if control is not None else processor.tokenizer.encode(text))
-    ]
 
 
 def parse(processor: Processor, ids: list[int]) -> list[ToolCall]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marked import ids_of
 
 from gemma4_mlx.engine.constraint import Constraint
 from gemma4_mlx.engine.guide import Bits, keep_only, token_set
@@ -24,14 +25,6 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
-
-
-def ids_of(processor: Processor, marked: str) -> list[int]:
-    return [
-        id
-        for control, text in processor.tokenizer.pieces(marked)
-        for id in ([control] if control is not None else processor.tokenizer.encode(text))
-    ]
 
 
 def set_of(bits: Bits) -> set[int]:

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marked import ids_of
 
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.reply import ReplyParser
@@ -19,14 +20,6 @@ def parse(processor: Processor, ids: list[int], prompt_ids: tuple[int, ...] = ()
     piece = parser.finish()
     texts[piece.channel] += piece.text
     return texts
-
-
-def ids_of(processor: Processor, marked: str) -> list[int]:
-    return [
-        id
-        for control, text in processor.tokenizer.pieces(marked)
-        for id in ([control] if control is not None else processor.tokenizer.encode(text))
-    ]
 
 
 # Gemma's normalizer writes a space as "▁", so the two are one and the same.

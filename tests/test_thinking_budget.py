@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from marked import ids_of
 
 from gemma4_mlx import GemmaError, api
 from gemma4_mlx.commands.generate import main
@@ -16,14 +17,6 @@ MODEL = "<|turn>model\n"
 @pytest.fixture(scope="module")
 def nano() -> tuple[Any, Any]:
     return api.load("nano")
-
-
-def ids_of(processor: Processor, marked: str) -> list[int]:
-    return [
-        id
-        for control, text in processor.tokenizer.pieces(marked)
-        for id in ([control] if control is not None else processor.tokenizer.encode(text))
-    ]
 
 
 def budget(processor: Processor, tokens: int, said: str, prompt: str = MODEL) -> tuple[ThinkingBudget, list[int]]:

@@ -7,7 +7,6 @@ token is the most likely one after the right tokens before it, which one pass ov
 
 import argparse
 import json
-import random
 from pathlib import Path
 
 import torch
@@ -24,12 +23,6 @@ def load(folder: Path) -> tuple[Unified, Encoder]:
     model = Unified(from_config(json.loads((folder / "config.json").read_text())))
     model.load_state_dict({n: w.float() for n, w in load_file(folder / "model.safetensors").items()})
     return model.eval(), Encoder(Tokenizer.from_file(str(folder / "tokenizer.json")))
-
-
-def sample(task: str, number: int, held_out: bool) -> mixture.Sample:
-    if held_out:
-        return mixture.evaluation(task, number)
-    return mixture.WEIGHTS[task][0](random.Random(f"fresh {task} {number}"), False)
 
 
 @torch.no_grad()
@@ -58,7 +51,7 @@ def main() -> None:
     for task in args.tasks:
         shares = []
         for held_out in (True, False):
-            samples = [encoder.encode(sample(task, i, held_out)) for i in range(args.samples)]
+            samples = [encoder.encode(mixture.case(task, i, held_out)) for i in range(args.samples)]
             shares.append(right(model, encoder, samples) / args.samples)
         table[task] = {"held_out": shares[0], "seen": shares[1]}
         print(f"{task:<16} held out {shares[0]:.2f}   seen phrasings {shares[1]:.2f}", flush=True)

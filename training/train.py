@@ -106,7 +106,7 @@ def train(
         torch._dynamo.config.recompile_limit = 32  # both kinds of layers, in every kind of batch
         for block in model.model["language_model"].layers:
             block.compile(dynamic=True)
-    log = (run / "log.jsonl").open("a") if rank == 0 else None
+    log = (run / "log.jsonl").open("a" if step else "w") if rank == 0 else None
     last = saved = time.monotonic()
     seen, sums = 0, [0.0, 0.0]
     while (progress := shared_progress(used, minutes * 60)) < 1:

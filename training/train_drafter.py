@@ -2,10 +2,12 @@
 
 The target is frozen and reads whole conversations. At every token of an answer the drafter guesses STEPS tokens ahead,
 told the right tokens in between, as a guess counts only where those before it held. It learns what the target itself
-would say there. The learning rate reaches zero at `--minutes`; a stopped run continues from its last checkpoint.
+would say there. The learning rate reaches zero at `--minutes`; a stopped run continues from its last checkpoint, if
+that was trained for the same target.
 """
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -78,8 +80,9 @@ def train(folder: Path, minutes: float, seed: int, rate: float, save_every: floa
     drafter = Drafter(drafter_sizes(target.arch), target.arch.hidden)
     optimizer, stream, step, used = Optimizer(drafter), Stream(encoder, seed, 0), 0, 0.0
     checkpoint, sums = RUN / "drafter.pt", [0.0, 0.0]
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    read_by = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
+    if state.get("target") == read_by:
         drafter.load_state_dict(state["model"])
         optimizer.load(state["optimizer"])
         step, used, stream.pool = state["step"], state["seconds"], state["pool"]
@@ -100,7 +103,7 @@ def train(folder: Path, minutes: float, seed: int, rate: float, save_every: floa
             sums = [0.0, 0.0]
         if now - saved > save_every * 60 or used >= minutes * 60:
             saved = now
-            state = {"model": drafter.state_dict(), "optimizer": optimizer.state(), "step": step}
+            state = {"model": drafter.state_dict(), "optimizer": optimizer.state(), "step": step, "target": read_by}
             save(checkpoint, state | {"seconds": used, "pool": stream.pool})
 
 

@@ -18,7 +18,10 @@ _DARK, _LIGHT = ["black", "blue", "red", "green", "purple"], ["white", "yellow",
 
 @cache
 def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, size)
+    try:
+        return ImageFont.truetype(file, size)
+    except OSError:
+        raise SystemExit(f"error: {file}: printed numbers need Debian's fonts-dejavu and fonts-liberation") from None
 
 
 def _paper(rng: random.Random, size: tuple[int, int], dark: float) -> tuple[Image.Image, tuple]:

@@ -73,17 +73,17 @@ def _sound(rng: random.Random, held_out: bool) -> tuple[Clip, str, str]:
     return clip, kind, text
 
 
+_BOTH = (
+    "(What|Tell me what|Say what|Describe what) (do you|you|can you) see and (hear|what you hear|what do you hear)(?|.)"
+)
+_HELD_BOTH = "(Can you tell me|I want to know) what you see and (what you |)hear."
+
+
 def image_and_audio(rng: random.Random, held_out: bool) -> Sample:
     """One question about either, or "what do you see and hear"."""
     if rng.random() < 0.4:
         thing, pitch = one_thing(rng), rng.choice(list(sounds.PITCHES))
-        both = (
-            "What do you see and (what do you |)hear?"
-            if held_out
-            else "(What|Tell me what|Say what|Describe what) (do you|you|can you) see "
-            "and (hear|what you hear|what do you hear)(?|.)"
-        )
-        text = expand(rng, both)
+        text = expand(rng, _HELD_BOTH if held_out else _BOTH)
         answer = f"{an(thing.name).capitalize()} and a {pitch} tone."
         media: list[Picture | Clip] = [to_picture(rng, [thing]), sounds.tone_clip(rng, pitch)]
         return Sample(task="image and audio", messages=[user(text, ["image"], ["audio"])], answer=answer, media=media)

@@ -76,6 +76,7 @@ def vary(rng: random.Random, sample: Sample) -> Sample:
     return sample
 
 
-def evaluation(name: str, seed: int) -> Sample:
-    """Held-out sample `seed` of a task: phrasings, voices and cities kept from training."""
-    return WEIGHTS[name][0](random.Random(f"evaluation {name} {seed}"), True)
+def case(task: str, number: int, held_out: bool) -> Sample:
+    """Case `number` of a task: with phrasings, voices and cities kept from training, or a fresh one with its own."""
+    name = f"evaluation {task} {number}" if held_out else f"fresh {task} {number}"
+    return WEIGHTS[task][0](random.Random(name), held_out)

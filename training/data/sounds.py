@@ -91,7 +91,10 @@ def speech_clip(rng: random.Random, held_out: bool) -> tuple[Clip, str]:
 
 def _recorded(rng: random.Random) -> tuple[np.ndarray, str]:
     """A held-out clip of at least two digits."""
-    bank = voices.load(SPEECH / "held_out.npz")
+    file = SPEECH / "held_out.npz"
+    if not file.exists():
+        raise SystemExit(f"error: {file}: record the spoken digits first: python -m training.data.voices {SPEECH}")
+    bank = voices.load(file)
     while len(bank.texts[index := rng.randrange(len(bank.texts))]) == 1:
         pass
     return bank.clip(index), bank.texts[index]

@@ -1,0 +1,42 @@
+"""Data flows one way: no part of the package imports from one that comes after it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "gemma4_mlx"
+MAY_IMPORT = {
+    "errors": set(),
+    "config": {"errors"},
+    "media": {"errors"},
+    "prompt": {"errors", "config", "media"},
+    "model": {"errors", "config", "media", "prompt"},
+    "checkpoint": {"errors", "config", "model", "__version__"},
+    "engine": {"errors", "config", "prompt", "model"},
+    "mcp": {"errors", "config", "prompt"},
+    "agent": {"errors", "prompt"},
+    "api": {"errors", "prompt", "model", "checkpoint", "engine"},
+    "measure": {"errors", "config", "media", "prompt", "model", "engine", "api", "__version__"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms that a file imports from, also inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "gemma4_mlx":
+            names |= {f"gemma4_mlx.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("gemma4_mlx.")}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
+    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
+    assert files
+    outside = {path.name: imported(path) - MAY_IMPORT[room] - {room} for path in files}
+    assert {name: rooms for name, rooms in outside.items() if rooms} == {}
