@@ -210,10 +210,11 @@ class Transformers:
         with torch.inference_mode():
             for start in range(0, len(ids), CHUNK):
                 logits = self._pass(ids[start : start + CHUNK], caches)
-            for _ in range(count):
+            for left in reversed(range(count)):
                 token = int(logits.argmax())
                 yield token
-                logits = self._pass([token], caches)
+                if left:
+                    logits = self._pass([token], caches)
 
     def _pass(self, ids: list[int], caches: Any) -> Any:
         import torch

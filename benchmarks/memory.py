@@ -35,13 +35,13 @@ def need() -> Need:
     return Need(config=config, weights=weight_bytes(4), itemsize=BF16, chunk=CHUNK, kv_group_size=64, limit=limit)
 
 
-def other_engines(wanted: Need, context: int) -> int:
+def other_engines(wanted: Need, context: int, chunk: int = OTHER_CHUNK) -> int:
     """Bytes of the plain layout: growing caches of whole keys and values, and scores of a chunk in all heads."""
     text, total = wanted.config.text, wanted.weights
     for layer in text.layers:
-        rows = context if layer.window is None else min(context, layer.window - 1 + OTHER_CHUNK)
+        rows = context if layer.window is None else min(context, layer.window - 1 + chunk)
         total += rows * 2 * layer.num_key_value_heads * layer.head_dim * BF16
-    return total + text.num_attention_heads * min(OTHER_CHUNK, context) * context * BF16
+    return total + text.num_attention_heads * min(chunk, context) * context * BF16
 
 
 def rows() -> list[dict[str, Any]]:
@@ -82,9 +82,12 @@ def plot(
     figure, axes = plt.subplots(figsize=(8, 5))
     for kv_bits, name in (("none", "plain caches"), (8, "8-bit caches"), (4, "4-bit caches")):
         points = [(row["context"], row["total"] / GB) for row in found if row["kv_bits"] == kv_bits]
-        axes.plot(*zip(*points, strict=True), marker="o", label=f"gemma4_mlx, {name} (computed)")
-    points = [(row["context"], row["other engines"] / GB) for row in found if row["kv_bits"] == "none"]
-    axes.plot(*zip(*points, strict=True), marker="s", color="grey", label="mlx-lm, mlx-vlm layout (computed)")
+        label = f"gemma4_mlx, {name}, reading {CHUNK} tokens (computed)"
+        axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    for chunk, style in ((OTHER_CHUNK, "-"), (CHUNK, ":")):
+        totals = [other_engines(need(), context, chunk) / GB for context in CONTEXTS]
+        label = f"mlx-lm, mlx-vlm layout, reading {chunk:,} tokens (computed)"
+        axes.plot(CONTEXTS, totals, style, marker="s", color="grey", label=label)
     for figures in measured:
         peak = max(figures["prefill_peak"], figures["decode_peak"]) / GB
         axes.plot(figures["context"], peak, "k*", markersize=12, label=f"measured, {figures['kv_bits']}-bit caches")

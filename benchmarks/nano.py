@@ -8,7 +8,6 @@ recorded voices of training/README.md.
 """
 
 import argparse
-import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,13 +68,6 @@ def is_right(model: Gemma4Unified, processor: Processor, kv_bits: KVBits, sample
     return said.strip() == sample.answer.replace(CALL_START, "").replace(CALL_END, "").strip()
 
 
-def draw(task: str, number: int, seen: bool) -> Sample:
-    """Case `number` of a task."""
-    if not seen:
-        return mixture.evaluation(task, number)
-    return mixture.WEIGHTS[task][0](random.Random(f"fresh {task} {number}"), False)
-
-
 def converted(folder: str, bits: int, temporary: str) -> str:
     """The same model quantized."""
     from gemma4_mlx.commands.convert import main as convert
@@ -88,7 +80,7 @@ def converted(folder: str, bits: int, temporary: str) -> str:
 
 def measure(subjects: Sequence[Subject], task: str, samples: int, seen: bool) -> list[float]:
     """Each subject's share of right answers."""
-    cases = [draw(task, number, seen) for number in range(samples)]
+    cases = [mixture.case(task, number, held_out=not seen) for number in range(samples)]
     return [sum(is_right(*subject, case) for case in cases) / samples for subject in subjects]
 
 
@@ -109,7 +101,8 @@ def main() -> None:
         folders = [folder, *(converted(folder, bits, temporary) for bits in args.bits)]
         subjects: list[Subject] = [(*load(path), "none") for path in folders]
     subjects += [(*subjects[0][:2], bits) for bits in args.kv_bits]
-    columns = ["bf16", *(f"{bits} bit" for bits in args.bits), *(f"{bits}-bit caches" for bits in args.kv_bits)]
+    dtype = str(subjects[0][0].language_model.model.dtype).removeprefix("mlx.core.")
+    columns = [dtype, *(f"{bits}-bit weights" for bits in args.bits), *(f"{bits}-bit caches" for bits in args.kv_bits)]
     print(f"| task | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}", flush=True)
     totals = [0.0] * len(columns)
     for task in args.tasks:

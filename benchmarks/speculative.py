@@ -23,7 +23,7 @@ from statistics import median
 
 import mlx.core as mx
 
-from benchmarks.nano import LONGEST_ANSWER, as_messages, draw
+from benchmarks.nano import LONGEST_ANSWER, as_messages
 from gemma4_mlx.api import load, load_drafter
 from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.drafts import MATCHED, DraftModel, DraftSource, PromptLookup
@@ -36,6 +36,7 @@ from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.prompt import Prompt
+from training.data import mixture
 from training.data.sample import Sample
 
 LONG_TASKS = ("see", "talk", "copy", "sum", "recall", "recall of several", "tool call", "tool answer", "json")
@@ -174,7 +175,7 @@ def measure_tasks(args: argparse.Namespace) -> None:
     for task in args.tasks or LONG_TASKS:
         sums = {count: Replies() for count in totals}
         for number in range(args.samples):
-            case = draw(task, number, False)
+            case = mixture.case(task, number, held_out=True)
             if len({tuple(answer(model, processor, case, drafter, count, own)) for count, own in sums.items()}) > 1:
                 raise SystemExit(f"{task}: the reply to case {number} changed")
         for count, own in sums.items():

@@ -7,6 +7,7 @@ vocabulary than the small one: that of the published model has 262,144 entries.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -51,8 +52,15 @@ def startup_rows(pythons: Mapping[str, str], tokenizer: Path | None, rounds: int
             if name.startswith("a small") or source is not None:
                 folder = Path(temporary) / name.replace(" ", "-")
                 write_checkpoint(folder, tiny_config(), dtype="bfloat16", tokenizer=source)
+                state_vocabulary(folder / "config.json")
                 rows += first_tokens(pythons, folder, f"start to first token, {name}", rounds)
     return rows
+
+
+def state_vocabulary(config: Path) -> None:
+    """Repeats the vocabulary's size at the top level, where mlx-lm looks for it and published files leave it out."""
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "vocab_size": values["text_config"]["vocab_size"]}))
 
 
 def first_tokens(pythons: Mapping[str, str], folder: Path, test: str, rounds: int) -> list[Row]:
