@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import tiny_config
 from gemma4_mlx.checkpoint.load import load_model
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.engine.session import Session
+from gemma4_mlx.measure.speed import unguessed
 from gemma4_mlx.media.images import load_image
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
@@ -87,8 +87,8 @@ def read(session: Session, prompt: Prompt) -> mx.array:
 
 def answer(session: Session, prompt: Prompt) -> None:
     """Writes a reply that history will not have as it was written, as thoughts and their channels are dropped."""
-    tokens = decode(session.model, session.caches, read(session, prompt), lambda x: mx.argmax(x, axis=-1), REPLY)
-    list(session.follow(tokens))
+    hidden = session.read_hidden(prompt, len(prompt.ids) + REPLY, CHUNK)
+    list(session.follow(unguessed(session.model, session.caches, hidden, REPLY)))
 
 
 def timed(run: Callable[[], mx.array]) -> float:

@@ -14,9 +14,9 @@ from typing import Any
 import mlx.core as mx
 
 from gemma4_mlx.checkpoint.load import load_model
-from gemma4_mlx.engine.decode import step
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.measure.fill import filled_caches
+from gemma4_mlx.measure.paths import step
 from gemma4_mlx.model.cache import cache_arrays
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt

@@ -44,16 +44,10 @@ class Ours:
         return self._tokens(Prompt(ids), caches, count), lambda: nbytes(cache_arrays(caches))
 
     def _tokens(self, prompt: Any, caches: Any, count: int) -> Iterator[int]:
-        from gemma4_mlx.engine.prefill import prefill
+        from gemma4_mlx.engine.prefill import read_hidden
+        from gemma4_mlx.measure.speed import unguessed
 
-        yield from self._decoded(caches, prefill(self.model, prompt, caches, CHUNK), count)
-
-    def _decoded(self, caches: Any, logits: Any, count: int) -> Iterator[int]:
-        import mlx.core as mx
-
-        from gemma4_mlx.engine.decode import decode
-
-        return decode(self.model, caches, logits, lambda row: mx.argmax(row, axis=-1), count)
+        yield from unguessed(self.model, caches, read_hidden(self.model, prompt, caches, CHUNK), count)
 
     def look(self, text: str, picture: str) -> tuple[int, Iterator[Any]]:
         prompt = self._prompt([{"role": "user", "content": text}], picture)
@@ -63,15 +57,17 @@ class Ours:
     def turn(self, messages: Messages, picture: str | None, count: int) -> Iterator[Any]:
         if len(messages) == 1:
             self.session.clear()
+        from gemma4_mlx.measure.speed import unguessed
+
         prompt = self._prompt(messages, picture)
-        logits = self.session.read(prompt, len(prompt.ids) + count, CHUNK)
-        yield from self.session.follow(self._decoded(self.session.caches, logits, count))
+        hidden = self.session.read_hidden(prompt, len(prompt.ids) + count, CHUNK)
+        yield from self.session.follow(unguessed(self.model, self.session.caches, hidden, count))
 
     def _prompt(self, messages: Messages, picture: str | None) -> Any:
         return self.processor.prompt(with_picture(messages, picture))
 
     def stepper(self, room: int) -> Step:
-        from gemma4_mlx.engine.decode import step
+        from gemma4_mlx.measure.paths import step
         from gemma4_mlx.model.cache import cache_arrays
 
         caches = self.model.make_caches(room)

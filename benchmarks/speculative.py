@@ -25,7 +25,6 @@ import mlx.core as mx
 
 from benchmarks.nano import LONGEST_ANSWER, as_messages
 from gemma4_mlx.api import load, load_drafter
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.drafts import MATCHED, DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
@@ -105,11 +104,9 @@ def say(
     hidden = read_hidden(model, prompt, caches, 512)
     mx.eval(hidden)
     start = time.perf_counter()
-    if pacer is None:
-        said = list(decode(model, caches, model.logits(hidden)[:, 0], sampler, count, stop_ids))
-    else:
-        source: DraftSource = DraftModel(drafter, model, caches) if drafter else PromptLookup(prompt.ids)
-        said = list(decode_with_drafts(model, caches, hidden, sampler, count, stop_ids, source, pacer))
+    source: DraftSource = DraftModel(drafter, model, caches) if drafter else PromptLookup(prompt.ids)
+    pacer = pacer or Pacer(fixed=0)
+    said = list(decode_with_drafts(model, caches, hidden, sampler, count, stop_ids, source, pacer))
     return said, time.perf_counter() - start
 
 

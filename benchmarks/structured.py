@@ -21,12 +21,12 @@ from benchmarks.shapes import make_config, override, with_token_ids
 from benchmarks.small_tokenizer import train_tokenizer
 from gemma4_mlx.api import load
 from gemma4_mlx.engine.constraint import Constraint
-from gemma4_mlx.engine.decode import step
 from gemma4_mlx.engine.guide import keep_only
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.engine.schema import compile_schema
 from gemma4_mlx.engine.vocabulary import Vocabulary
+from gemma4_mlx.measure.paths import step
 from gemma4_mlx.model.unified import Gemma4Unified
 
 PERSON = {

@@ -9,9 +9,9 @@ import numpy as np
 
 from gemma4_mlx.checkpoint.load import load_model as load_checkpoint
 from gemma4_mlx.checkpoint.load import open_drafter
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.prefill import prefill as engine_prefill
 from gemma4_mlx.engine.prefill import read_hidden
+from gemma4_mlx.measure.speed import unguessed
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -46,8 +46,7 @@ def prefill_turns(model: Gemma4Unified, inputs: Inputs, cut: int) -> np.ndarray:
 def generate(model: Gemma4Unified, inputs: Inputs, n: int, chunk: int) -> list[int]:
     prompt = read_prompt(model, inputs)
     caches = model.make_caches(len(prompt.ids) + n)
-    logits = engine_prefill(model, prompt, caches, chunk)
-    return list(decode(model, caches, logits, lambda logits: mx.argmax(logits, axis=-1), n))
+    return list(unguessed(model, caches, read_hidden(model, prompt, caches, chunk), n))
 
 
 def load_drafter(path: str) -> Drafter:
@@ -60,9 +59,9 @@ def draft(model: Gemma4Unified, drafter: Drafter, inputs: Inputs, next_token: in
     drafter.prepare(model)
     caches = model.make_caches(len(prompt.ids))
     hidden = read_hidden(model, prompt, caches, chunk=16)
-    logits, token = [], mx.array([next_token])
+    logits, token, rotations = [], mx.array([next_token]), drafter.rotations(caches)
     for _ in range(n):
-        step, hidden = drafter(model.language_model.model.embed(token[None]), hidden, caches)
+        step, hidden = drafter(model.language_model.model.embed(token[None]), hidden, caches, rotations)
         logits.append(step[0, 0])
         token = mx.argmax(step[:, 0], axis=-1)
     return np.array(mx.stack(logits))

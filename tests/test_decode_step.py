@@ -12,7 +12,7 @@ from mlx.utils import tree_flatten
 from benchmarks.decode_step import count_launches, stepper
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.checkpoint.load import open_model
-from gemma4_mlx.engine.decode import step
+from gemma4_mlx.measure.paths import step
 from gemma4_mlx.model.compiled import Traces, compile_method
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -53,7 +53,7 @@ def test_token_by_token_gives_the_logits_of_one_pass(model: Gemma4Unified) -> No
 
 def test_layers_that_are_alike_are_compiled_once(tiny_folder: Path, mixed: Path) -> None:
     def compiled(folder: Path) -> list[int]:
-        steps = [layer._step_feed for layer in open_model(folder).prepare().layers]
+        steps = [layer._step_feed for layer in open_model(folder).prepare().language_model.model.layers]
         return [steps.index(step) for step in steps]
 
     assert compiled(tiny_folder) == [0, 0, 0, 0, 0, 5]

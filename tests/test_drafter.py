@@ -7,13 +7,14 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
+from plain_decode import decode
 from reference import DraftReference, Reference
 from safetensors.numpy import save_file
 
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import tiny_config
-from gemma4_mlx.checkpoint.load import load_model, open_drafter
-from gemma4_mlx.engine.decode import decode
+from gemma4_mlx.checkpoint.load import load_model, open_drafter, open_model
 from gemma4_mlx.engine.drafts import DraftModel
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
@@ -88,8 +89,9 @@ def test_guesses_are_the_intended_ones(folders: tuple[Path, Path], model: Gemma4
     drafter = open_drafter(assistant).prepare(model)
     caches = model.make_caches(length)
     state, token, got = read_hidden(model, Prompt(IDS[:length]), caches, 16), mx.array([333]), []
+    rotations = drafter.rotations(caches)
     for _ in range(4):
-        logits, state = drafter(model.language_model.model.embed(token[None]), state, caches)
+        logits, state = drafter(model.language_model.model.embed(token[None]), state, caches, rotations)
         got.append(np.array(logits[0, 0]))
         token = mx.argmax(logits[:, 0], axis=-1)
     np.testing.assert_allclose(got, want, atol=1e-4)
@@ -108,6 +110,13 @@ def test_drafting_changes_no_token(folders: tuple[Path, Path], model: Gemma4Unif
     hidden = read_hidden(model, prompt, caches, 16)
     assert list(decode_with_drafts(model, caches, hidden, sampler, count, (), source, pacer)) == want
     assert pacer.passes > 0
+
+
+def test_a_drafter_takes_the_type_of_its_target(folders: tuple[Path, Path]) -> None:
+    target = open_model(folders[0])
+    target.set_dtype(mx.float16)
+    drafter = open_drafter(folders[1]).prepare(target.prepare())
+    assert {array.dtype for _, array in tree_flatten(drafter.parameters())} == {mx.float16}
 
 
 def test_a_drafter_of_another_model_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from plain_decode import decode
 from reference import Reference
 
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.checkpoint.load import load_model
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model import full_attention, masks

@@ -78,6 +78,8 @@ def test_another_model_in_the_process_is_not_held_against_this_one(
     monkeypatch.setattr(mx, "get_active_memory", lambda: plan.weights + 2_000_000_000)
     keep_to(plan)
     assert limits["set_memory_limit"] == plan.total + 2_000_000_000
+    keep_to(plan, held=1_500_000_000)
+    assert limits["set_memory_limit"] == plan.total + 500_000_000
 
 
 def test_a_planned_machine_larger_than_this_one_pins_no_more_than_this_one_has(

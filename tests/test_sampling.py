@@ -3,9 +3,11 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gemma4_mlx.engine.options import GenerationOptions
-from gemma4_mlx.engine.sampling import Sampler, sample
+from gemma4_mlx.engine.sampling import Sampler, largest, sample
 from gemma4_mlx.errors import UsageError
 
 PROBABILITIES = np.array([0.02, 0.40, 0.08, 0.30, 0.20], np.float32)
@@ -37,6 +39,13 @@ def drawn(options: GenerationOptions, count: int = 400) -> np.ndarray:
 def test_filters_keep_exactly(filters: dict, kept: set[int]) -> None:
     options = GenerationOptions(**{"temperature": 1.0, **filters})
     assert set(drawn(options).tolist()) == kept
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([64 * 41, 64 * 100, 6400 + 1]))
+def test_the_largest_of_a_large_vocabulary(seed: int, count: int, width: int) -> None:
+    logits = np.random.default_rng(seed).permutation(width).astype(np.float32)
+    assert set(largest(mx.array(logits[None]), count)[0].tolist()) == set(np.argsort(logits)[-count:].tolist())
 
 
 def test_frequencies_follow_the_distribution() -> None:

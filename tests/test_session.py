@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_decode import decode
 
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import tiny_config
 from gemma4_mlx.checkpoint.load import load_model
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.drafts import PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from plain_decode import decode
 from test_model import Setup, make_prompt, setup  # noqa: F401
 
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.drafts import PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.pacer import LONGEST, Pacer
@@ -168,8 +168,46 @@ def test_no_pattern_of_acceptance_makes_it_much_slower(pattern: list[float], cos
     assert time <= 1030 + 4 + 15 * cost  # three percent, the credit of a new reply, and the pass that overdraws it
 
 
+class Notes:
+    """A pacer that guesses by a script and keeps what it is told."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths, self.told = iter(lengths), list[str]()
+
+    def length(self) -> int:
+        return next(self.lengths)
+
+    def start(self) -> None:
+        self.told.append("start")
+
+    def plain(self) -> None:
+        self.told.append("step")
+
+    def pass_done(self, drafted: int, accepted: int) -> None:
+        self.told.append(f"pass {accepted} of {drafted}")
+
+
+def test_a_step_is_timed_when_its_token_is_there(setup: Setup) -> None:  # noqa: F811
+    """Rounds with and without guesses: the prompt is no step, a step before a pass is its own, none follows a pass."""
+    model, prompt = setup.model, make_prompt(setup.model, "text")
+    want, notes = plain(model, prompt, GenerationOptions()), Notes([0, 0, 3, 3, 0, 0])
+    tokens = drafted(model, prompt, GenerationOptions(), Oracle(want, 1000), notes)  # type: ignore[arg-type]
+    assert [next(tokens) for _ in range(12)] == want[:12]
+    assert notes.told == ["start", "step", "step", "pass 3 of 3", "pass 3 of 3", "step"]
+
+
+def test_a_slow_first_step_is_forgotten() -> None:
+    """Kernels are compiled in it: drafting that loses against the steps after it must still stop."""
+    clock = Clock()
+    pacer = Pacer(clock=clock)
+    clock.now = 50
+    pacer.plain()
+    assert run(pacer, clock, 1.0, lambda length: 0, 1000) - 50 <= 1034
+
+
 def test_it_never_drafts_more_than_can_be_forgotten() -> None:
     pacer = Pacer(clock=Clock())
+    pacer.plain()
     pacer.plain()
     for _ in range(10):
         pacer.pass_done(pacer.length(), pacer.length())

@@ -12,11 +12,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
+from plain_decode import decode
 
 from benchmarks.random_checkpoint import random_tensor
 from benchmarks.shapes import make_config, override
 from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.decode import decode
 from gemma4_mlx.engine.drafts import DraftSource, PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer

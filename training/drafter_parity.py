@@ -28,9 +28,9 @@ def package_logits(model: Gemma4Unified, drafter: PackageDrafter, ids: list[int]
     """[STEPS, vocab] behind ids whose last token was just sampled."""
     caches = model.make_caches(len(ids))
     hidden = read_hidden(model, Prompt(ids[:-1]), caches, 512)
-    token, logits = mx.array(ids[-1:]), []
+    token, logits, rotations = mx.array(ids[-1:]), [], drafter.rotations(caches)
     for _ in range(STEPS):
-        found, hidden = drafter(model.language_model.model.embed(token[None]), hidden, caches)
+        found, hidden = drafter(model.language_model.model.embed(token[None]), hidden, caches, rotations)
         token = mx.argmax(found[:, 0], axis=-1)
         logits.append(np.array(found[0, 0]))
     return np.stack(logits)

@@ -11,7 +11,7 @@ from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.config import DrafterConfig, ModelConfig, read_json
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, one_line, shortened
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -131,7 +131,8 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
     try:
         attach(model, str(folder))
     except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
-        raise GemmaError(f"{folder}: the adapters do not fit this model ({one_line(error)})") from None
+        said = shortened(str(error)) or type(error).__name__
+        raise GemmaError(f"{folder}: the adapters do not fit this model ({said})") from None
 
 
 def check_weights(model: nn.Module, weights: Mapping[str, mx.array]) -> None:

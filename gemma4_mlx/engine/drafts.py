@@ -62,10 +62,10 @@ class DraftModel:
 
     def propose(self, token: mx.array, hidden: mx.array, count: int) -> mx.array | None:
         """The drafter's likeliest tokens, lazy."""
-        guesses = []
+        guesses, rotations = [], self._drafter.rotations(self._caches)
         for _ in range(count):
             embedding = self._target.language_model.model.embed(token[None])
-            logits, hidden = self._drafter(embedding, hidden, self._caches)
+            logits, hidden = self._drafter(embedding, hidden, self._caches, rotations)
             token = mx.argmax(logits[:, 0], axis=-1)
             guesses.append(token)
         return mx.concatenate(guesses)

@@ -10,14 +10,14 @@ import mlx.core as mx
 from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
 from gemma4_mlx.engine.memory import keep_to, working_set
-from gemma4_mlx.engine.options import AUTO, GenerationOptions
+from gemma4_mlx.engine.options import AUTO, NONE, GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
-from gemma4_mlx.engine.plan import Need, Plan, check, need
+from gemma4_mlx.engine.plan import Need, Plan, check, kv_name, need
 from gemma4_mlx.engine.prefill import read_hidden
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.engine.speculative import decode_with_drafts
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.calls import ToolCall
@@ -78,12 +78,13 @@ def stream(
 
     With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. Raises
     GemmaError where the prompt leaves no room in the model's context, or, behind the last piece, where an answer that
-    has a grammar did not come to its end; DoesNotFitError where it does not fit into memory: then weights that are
+    has a grammar did not come to its end; UsageError for a session of another model or with other caches than the
+    options ask for; DoesNotFitError where it does not fit into memory: then weights that are
     still on disk stay there.
     """
     total = check_length(model, prompt, options)
     plan = _checked_plan(model, prompt, options, total, session, drafter)
-    keep_to(plan)
+    keep_to(plan, 0 if session is None else session.nbytes)
     model.prepare()
     if drafter is not None:
         drafter.prepare(model)
@@ -124,7 +125,21 @@ def _checked_plan(
     wanted = memory_need(model, prompt, options, session, drafter)
     if session is None:
         return check(wanted, wanted.choose(total, options.kv_bits))
+    _check_session(session, model, options)
+    if not wanted.plan(session.room(total), session.kv_bits).fits:
+        session.longest = 0  # no memory to grow ahead of need
     return check(wanted, wanted.plan(session.room(total), session.kv_bits))
+
+
+def _check_session(session: Session, model: Gemma4Unified, options: GenerationOptions) -> None:
+    """Raises UsageError where the session is not what was asked for."""
+    if session.model is not model:
+        raise UsageError("the session belongs to another model: make a Session of this one")
+    if options.kv_bits not in (AUTO, session.kv_bits or NONE):
+        raise UsageError(
+            f"kv_bits is {options.kv_bits}, and the session's caches are {kv_name(session.kv_bits)}: "
+            "give kv_bits to Session instead"
+        )
 
 
 def memory_need(

@@ -41,14 +41,15 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * unit)
 
 
-def keep_to(plan: Plan) -> None:
+def keep_to(plan: Plan, held: int = 0) -> None:
     """Sets the allocator's limits for this process: freed buffers, memory in all, and on Metal what stays resident.
 
     Evaluation prepares operations before the ones ahead of them are done, and would have the arrays of several layers
-    alive. At the plan's total it waits instead; what else the process holds, another model say, comes on top.
+    alive. At the plan's total it waits instead; what else the process holds, another model say, comes on top. Of what
+    the plan counts beside weights, `held` bytes are allocated already.
     """
     room = max(plan.transient, RUN_AHEAD)
-    others = max(0, mx.get_active_memory() - plan.weights)
+    others = max(0, mx.get_active_memory() - plan.weights - held)
     mx.set_cache_limit(min(BUFFER_CACHE, room))
     mx.set_memory_limit(min(plan.limit, plan.total - plan.transient + room + others))
     if mx.metal.is_available():

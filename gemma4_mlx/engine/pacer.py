@@ -10,6 +10,9 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 32, 512
 TRIALS = 3
 """Drafting passes before their speed counts."""
 
+STEPS = 2
+"""Steps without drafts before the first with: a process's first one may wait for kernels to be compiled."""
+
 WEIGHT = 0.3
 """Weight of the newest pass in the running means."""
 
@@ -31,7 +34,7 @@ class Pacer:
     def __init__(self, fixed: int | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
         """With `fixed`, that many tokens are always drafted."""
         self._fixed, self._clock = fixed, clock
-        self._length, self._trials = 2, 0
+        self._length, self._trials, self._steps = 2, 0, 0
         self._rest, self._pause = 0, SHORTEST_PAUSE
         self._plain: float | None = None
         self._drafting: float | None = None
@@ -43,12 +46,18 @@ class Pacer:
         """How many tokens to draft now."""
         if self._fixed is not None:
             return self._fixed
-        waits = self._plain is None or self._rest > 0 or self._credit < 0
+        waits = self._steps < STEPS or self._rest > 0 or self._credit < 0
         return 0 if waits else self._length
 
+    def start(self) -> None:
+        """Takes note of the first token: what came before it was the prompt's time."""
+        self._lap()
+
     def plain(self) -> None:
-        """Takes note of a token without drafts."""
-        self._plain = _mean(self._plain, self._lap())
+        """Takes note of a step without drafts."""
+        lap = self._lap()
+        self._plain = min(_mean(self._plain, lap), 2 * lap)  # one slow step does not count for long
+        self._steps += 1
         self._rest = max(0, self._rest - 1)
         self._credit = min(self._credit + LOSS, MOST_CREDIT)
 

@@ -23,8 +23,9 @@ from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
 
 GB = 1e9
-LIVE_SCORES = {False: 1, True: 2}
-"""Arrays of scores alive at once in a tile: plain rows add their second part in place, quantized ones (True) cannot."""
+LIVE_SCORES = 2
+"""Arrays of scores alive at once in a tile: the sum of its two parts and the first of them. (On a CPU plain rows add
+theirs in place.)"""
 
 LIVE_MLP = 3
 """Of the MLP's width, for each position: gate, up, and their product."""
@@ -101,9 +102,7 @@ class Need:
             weights=self.weights,
             full_caches=full,
             sliding_caches=sliding * (1 + self.snapshots),
-            transient=transient_bytes(
-                self.config, context, min(self.chunk, context), self.itemsize, kv_bits is not None
-            ),
+            transient=transient_bytes(self.config, context, min(self.chunk, context), self.itemsize),
             media=media_bytes(self.spans, self.config, self.itemsize),
             limit=self.limit,
             kv_bits=kv_bits,
@@ -208,7 +207,7 @@ def row_bytes(width: int, quantization: KVQuantization | None, itemsize: int) ->
     return padded * quantization.bits // 8 + padded // quantization.group_size * 2 * itemsize
 
 
-def transient_bytes(config: ModelConfig, context: int, chunk: int, itemsize: int, quantized: bool) -> int:
+def transient_bytes(config: ModelConfig, context: int, chunk: int, itemsize: int) -> int:
     """Bytes that come and go while a chunk is read at the end of a context."""
     text = config.text
     window = max((layer.window or 0 for layer in text.layers), default=0)
@@ -218,9 +217,7 @@ def transient_bytes(config: ModelConfig, context: int, chunk: int, itemsize: int
     sliding = min(TILE, chunk) * min(window + TILE, context) * text.num_attention_heads * itemsize
     sliding += seen * 2 * max(heads, default=0) * itemsize
     scores = text.num_attention_heads * chunk * context * itemsize
-    full = (
-        LIVE_SCORES[quantized] * min(SCORES_BUDGET, scores) if any(layer.window is None for layer in text.layers) else 0
-    )
+    full = LIVE_SCORES * min(SCORES_BUDGET, scores) if any(layer.window is None for layer in text.layers) else 0
     attention = max(sliding, full) + 3 * chunk * max(widths) * itemsize
     mlp = LIVE_MLP * chunk * text.intermediate_size * itemsize
     hidden = LIVE_HIDDEN * chunk * text.hidden_size * itemsize

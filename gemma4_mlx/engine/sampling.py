@@ -7,6 +7,9 @@ import mlx.core as mx
 
 from gemma4_mlx.engine.options import GenerationOptions
 
+BLOCK = 64
+"""Logits whose maximum is looked at first where a few of a large vocabulary are wanted."""
+
 
 class Sampler:
     """One reply's sampler: the random key and the tokens seen so far travel with it, on the device."""
@@ -56,7 +59,7 @@ def sample(logits: mx.array, options: GenerationOptions, key: mx.array) -> mx.ar
     """
     candidates = None
     if 0 < options.top_k < logits.shape[-1]:
-        candidates = mx.argpartition(logits, kth=-options.top_k, axis=-1)[:, -options.top_k :]
+        candidates = largest(logits, options.top_k)
         logits = mx.take_along_axis(logits, candidates, axis=-1)
     logits = logits / options.temperature
     if options.top_p < 1 or options.min_p > 0:
@@ -65,6 +68,24 @@ def sample(logits: mx.array, options: GenerationOptions, key: mx.array) -> mx.ar
     if candidates is None:
         return chosen
     return mx.take_along_axis(candidates, chosen[:, None], axis=-1)[:, 0]
+
+
+def largest(logits: mx.array, count: int) -> mx.array:
+    """Ids `(1, count)` of the largest logits, in no order.
+
+    They are in the blocks with the largest maxima. A partition of all logits would be a full sort on Metal.
+    """
+    width = logits.shape[-1]
+    if width % BLOCK or width // BLOCK <= count:
+        return _partitioned(logits, count)
+    blocks = _partitioned(logits.reshape(1, -1, BLOCK).max(axis=-1), count)
+    ids = (blocks[..., None] * BLOCK + mx.arange(BLOCK, dtype=mx.uint32)).reshape(1, -1)
+    best = _partitioned(mx.take_along_axis(logits, ids, axis=-1), count)
+    return mx.take_along_axis(ids, best, axis=-1)
+
+
+def _partitioned(values: mx.array, count: int) -> mx.array:
+    return mx.argpartition(values, kth=-count, axis=-1)[:, -count:]
 
 
 def _keep_likely(logits: mx.array, top_p: float, min_p: float) -> mx.array:

@@ -145,7 +145,7 @@ class Session:
     def _read(self, prompt: Prompt, chunk: int, progress: Progress | None) -> mx.array:
         """Reads and takes snapshots on the way: by a stop there, unless a rollback can still reach it from the end."""
         total = len(prompt.ids)
-        turns = [turn for turn in prompt.turns if turn > 0][-self.keep :] or [total - 1]
+        turns = ([turn for turn in prompt.turns if turn > 0] or [total - 1])[-self.keep :] if self.keep else []
         for turn in turns:
             if turn > self.caches[0].offset and total - turn > ROLLBACK:
                 before = Prompt(prompt.ids[:turn], [span for span in prompt.spans if span.stop <= turn])

@@ -10,13 +10,15 @@ from collections.abc import Collection, Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 
-from gemma4_mlx.engine.decode import CLEAR_EVERY
 from gemma4_mlx.engine.drafts import DraftSource
 from gemma4_mlx.engine.guide import Guide, keep_only
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.model.cache import Cache
 from gemma4_mlx.model.unified import Gemma4Unified
+
+CLEAR_EVERY = 256
+"""Tokens between two releases of the buffer cache."""
 
 
 def decode_with_drafts(
@@ -37,15 +39,21 @@ def decode_with_drafts(
     """
     token = sampler(keep_only(model.logits(hidden)[:, 0], None if guide is None else guide.allowed()))
     mx.async_eval(token)
-    count, cleared = 0, 0
+    count, cleared, running = 0, 0, False
     while count < max_tokens:
         length = min(pacer.length(), max_tokens - count - 1)
         guesses = source.propose(token, hidden, length) if length > 0 else None
         if guesses is None:
             hidden, following = _plain_step(model, caches, sampler, token, guide, more=count + 1 < max_tokens)
-            values = np.array(token).tolist()
-            token = following
+        values = np.array(token).tolist()
+        # A step's time is the wait for the token that it brings, one round later.
+        if running:
             pacer.plain()
+        elif count == 0:
+            pacer.start()
+        running = guesses is None
+        if guesses is None:
+            token = following
         else:
             values, token, hidden = _checked_pass(model, caches, sampler, token, guesses, stop_ids, guide)
             pacer.pass_done(guesses.size, len(values) - 1)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import mlx.core as mx
+
 from gemma4_mlx.api import load_drafter, stream_generate
 from gemma4_mlx.measure.report import Row
 from gemma4_mlx.measure.run import Progress, Subject, counted
@@ -23,6 +25,8 @@ def drafting_rows(
     """
     drafter = load_drafter(draft_model) if draft_model else None
     name = f"guesses by {'a drafter' if drafter else 'looking text up'}, tg{tokens}"
+    mx.clear_cache()
+    mx.reset_peak_memory()
     speeds, gains, peak, notice = [], [], 0, counted("drafting", progress)
     for done in range(repeats + 1):
         notice(done, repeats)

@@ -1,12 +1,11 @@
 """The ways in which one and the same prompt can reach the caches. All must end in the same logits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import mlx.core as mx
 import numpy as np
 
 from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.decode import step
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.cache import Cache
@@ -39,6 +38,11 @@ def media_prompt(config: ModelConfig, tail: int) -> Prompt:
     pixels = random.integers(0, 256, (12, config.vision.patch_size**2 * 3), dtype=np.uint8)
     frames = random.uniform(-1, 1, (9, config.audio.samples_per_token)).astype(np.float32)
     return Prompt(ids, [Span("image", 10, Patches(pixels, places)), Span("audio", 27, frames)])
+
+
+def step(model: Gemma4Unified, caches: Sequence[Cache], token: mx.array) -> mx.array:
+    """Lazy logits `(1, vocab)` after one more token `(1,)`, itself perhaps still lazy."""
+    return model.logits(model(model.language_model.model.embed(token[None]), caches))[:, -1]
 
 
 def one_pass(model: Gemma4Unified, prompt: Prompt, kv_bits: int | None) -> mx.array:

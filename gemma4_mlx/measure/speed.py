@@ -1,7 +1,7 @@
 """How fast prompts are read and replies written at a depth, through the engine that answers people."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,14 +86,21 @@ def _timed_prompt(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, se
 def _timed_reply(model: Gemma4Unified, caches: Sequence[Cache], tokens: int, setup: Setup) -> float:
     """Seconds of so many greedy steps without guesses, from the moment when the token before them is there."""
     del setup
-    hidden = model(model.embed(_random_ids(model, 1)), caches)
-    sampler = Sampler(GenerationOptions(), model.config.text.vocab_size)
-    reply = decode_with_drafts(model, caches, hidden, sampler, tokens + 1, (), PromptLookup(()), Pacer(fixed=0))
+    reply = unguessed(model, caches, model(model.embed(_random_ids(model, 1)), caches), tokens + 1)
     next(reply)
     started = time.perf_counter()
     for _ in reply:
         pass
     return time.perf_counter() - started
+
+
+def unguessed(model: Gemma4Unified, caches: Sequence[Cache], hidden: mx.array, count: int) -> Iterator[int]:
+    """A greedy reply of so many ids in the loop that answers people, nothing being guessed ahead.
+
+    `hidden` `(1, 1, hidden)` is that of the last position read.
+    """
+    sampler = Sampler(GenerationOptions(), model.config.text.vocab_size)
+    return decode_with_drafts(model, caches, hidden, sampler, count, (), PromptLookup(()), Pacer(fixed=0))
 
 
 def _random_ids(model: Gemma4Unified, count: int) -> list[int]:

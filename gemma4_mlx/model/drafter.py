@@ -5,7 +5,7 @@ layers that of the target's last full layer, and every guess is made from the po
 Formulas: transformers' `Gemma4UnifiedAssistantForCausalLM`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -72,26 +72,36 @@ class Drafter(nn.Module):
         if self._prepared:
             return self
         self.check(target)
+        self.set_dtype(target.language_model.model.dtype)  # mixed types would be computed in float32
         self._full = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is None)
         self._sliding = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is not None)
         for layer in self.layers:
             if layer.self_attn.window is None:
-                layer.self_attn.prepare(target.layers[self._full].self_attn)
+                layer.self_attn.prepare(target.language_model.model.layers[self._full].self_attn)
             layer.mlp.prepare()
         mx.eval(self.parameters())
         self._prepared = True
         return self
 
-    def __call__(self, embedding: mx.array, hidden: mx.array, caches: Sequence[Cache]) -> tuple[mx.array, mx.array]:
+    def rotations(self, caches: Sequence[Cache]) -> dict[LayerConfig, mx.array]:
+        """By kind of layer, for the position behind the caches: all guesses of a pass are made from it."""
+        return rotations(self.config.text.layers, caches[0].offset, 1)
+
+    def __call__(
+        self,
+        embedding: mx.array,
+        hidden: mx.array,
+        caches: Sequence[Cache],
+        turned: Mapping[LayerConfig, mx.array],
+    ) -> tuple[mx.array, mx.array]:
         """Logits `(B, 1, vocab)` of the token after the given one, and the "hidden state" of the next guess.
 
         Both inputs are `(B, 1, target's hidden)`: the target's scaled embedding of the last token, and the target's
-        final hidden state (or what this returned) of the position before it. `caches` are the target's.
+        final hidden state (or what this returned) of the position before it. `caches` are the target's, and `turned`
+        what `rotations` says of them.
         """
         x = self.pre_projection(mx.concatenate([embedding, hidden], axis=-1))
-        kinds = self.config.text.layers
-        turned = rotations(kinds, caches[0].offset, 1)
-        for kind, layer in zip(kinds, self.layers, strict=True):
+        for kind, layer in zip(self.config.text.layers, self.layers, strict=True):
             cache = caches[self._full if kind.window is None else self._sliding]
             x = layer.feed(x, layer.self_attn(layer.input_layernorm(x), cache, turned[kind]))
         x = self.norm(x)

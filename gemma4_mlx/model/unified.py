@@ -36,7 +36,9 @@ class Gemma4Unified(nn.Module):
 
     @property
     def layers(self) -> list[DecoderLayer]:
-        """The decoder layers, where adapters attach."""
+        """The decoder layers, where adapters attach. Raises GemmaError for a prepared model: it is too late then."""
+        if self._prepared:
+            raise GemmaError("adapters attach before a model is prepared: give adapter_path to load()")
         return self.language_model.model.layers
 
     def prepare(self) -> "Gemma4Unified":

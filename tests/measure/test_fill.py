@@ -4,9 +4,9 @@ import mlx.core as mx
 import pytest
 
 from gemma4_mlx.api import load
-from gemma4_mlx.engine.decode import step
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.measure.fill import bytes_per_token, cache_bytes, filled_caches, rewind
+from gemma4_mlx.measure.paths import step
 from gemma4_mlx.measure.shapes import published_config
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.unified import Gemma4Unified
