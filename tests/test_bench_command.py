@@ -9,6 +9,7 @@ import pytest
 
 from gemma4_mlx.commands import bench
 from gemma4_mlx.commands.bench import main
+from gemma4_mlx.errors import GemmaError
 
 QUICK = ["-m", "nano", "-p", "8", "-n", "3", "-r", "2", "--no-first-token"]
 
@@ -54,6 +55,8 @@ def test_bounds_alone_need_no_checkpoint(capsys: pytest.CaptureFixture[str], mon
         (["-r", "0", "--roofline", "-o", "json"], "-r 0 measures nothing"),
         (["-r", "-1"], "-r must be"),
         (["--prefill-step-size", "0"], "--prefill-step-size from 1"),
+        ([*QUICK, "-n", "0", "--drafting"], "drafting is measured in a reply, and -n 0 asks for none"),
+        (["--plot", "/nowhere/out.png"], "--plot /nowhere/out.png: there is no such folder"),
         ([*QUICK, "-d", "131072"], "pp8 @ d131072: more than the model's context of 131072 tokens"),
     ],
 )
@@ -83,6 +86,26 @@ def test_an_interrupt_keeps_what_is_done(capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setattr(run, "run_job", interrupted)
     assert main([*QUICK, "-o", "json"]) == 130
     assert [row["test"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["pp8"]
+
+
+def test_an_error_keeps_what_is_done(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemma4_mlx.measure import drafting
+
+    def fail(*_: object, **__: object) -> None:
+        raise GemmaError("no more")
+
+    monkeypatch.setattr(drafting, "stream_generate", fail)
+    assert main([*QUICK, "--drafting", "-o", "json"]) == 1
+    out, err = capsys.readouterr()
+    assert [row["test"] for row in json.loads(out)["rows"]] == ["pp8", "tg3"]
+    assert err == "error: no more\n"
+
+
+def test_a_wrong_drafter_is_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--draft-model", "/nowhere/drafter"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "/nowhere/drafter" in err
 
 
 def test_a_long_run_says_how_long_first(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

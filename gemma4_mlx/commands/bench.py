@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
+from gemma4_mlx.commands.options import given_drafter
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
     from gemma4_mlx.measure.chips import Limits
     from gemma4_mlx.measure.report import Report
     from gemma4_mlx.measure.run import Subject
     from gemma4_mlx.measure.speed import Job, Setup
+    from gemma4_mlx.model.drafter import Drafter
 
 LONG_RUN = 30
 """Seconds from which on an estimate is printed first."""
@@ -86,6 +88,10 @@ def check_usage(args: argparse.Namespace) -> None:
         raise UsageError("-r must be from 0 up and --prefill-step-size from 1 up")
     if args.r == 0 and not (args.roofline and args.o == "md" and not args.plot):
         raise UsageError("-r 0 measures nothing: it goes with --roofline, which prints Markdown only")
+    if (args.drafting or args.draft_model) and not max(args.n):
+        raise UsageError("drafting is measured in a reply, and -n 0 asks for none")
+    if args.plot and not args.plot.expanduser().parent.is_dir():
+        raise UsageError(f"--plot {args.plot}: there is no such folder; make it first")
 
 
 def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
@@ -113,12 +119,18 @@ def measure(args: argparse.Namespace, name: str) -> int:
 
     terminal = Terminal(show_thought=False)
     machine, setup, jobs = this_machine(), Setup(args.kv_bits, args.prefill_step_size), job_list(args)
+    drafter = given_drafter(args)
     terminal.status("loading the model")
     subject = load_subject(resolve(name, revision=args.revision, offline=args.offline), name, setup, jobs)
     limits = machine_limits(machine.chip, subject.dtype) if args.roofline else None
     started = datetime.now(UTC).isoformat(timespec="seconds")
     report = Report(machine, subject.checkpoint, started, limits=None if limits is None else limits.source)
-    code = add_rows(args, subject, report, jobs, setup, terminal, limits)
+    try:
+        code = add_rows(args, subject, report, jobs, setup, terminal, limits, drafter)
+    except GemmaError:
+        if report.rows:
+            print(report.text(args.o), flush=True)
+        raise
     print(report.text(args.o), flush=True)
     if args.plot:
         from gemma4_mlx.measure.plot import draw
@@ -146,6 +158,7 @@ def add_rows(
     setup: "Setup",
     terminal: Terminal,
     limits: "Limits | None",
+    drafter: "Drafter | None",
 ) -> int:
     """Measures; returns the exit code."""
     from gemma4_mlx.measure.drafting import drafting_rows
@@ -164,7 +177,7 @@ def add_rows(
         for row in first_token_rows(subject, asked, setup, args.r, terminal.status):
             report.rows.append(row)
         if drafted:
-            report.rows.extend(drafting_rows(subject, drafted, setup, args.r, args.draft_model, terminal.status))
+            report.rows.extend(drafting_rows(subject, drafted, setup, args.r, drafter, terminal.status))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     finally:

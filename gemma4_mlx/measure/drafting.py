@@ -1,13 +1,12 @@
 """A reply that says again what its prompt says, with guesses ahead: what drafting brings where it pays off."""
 
-from pathlib import Path
-
 import mlx.core as mx
 
-from gemma4_mlx.api import load_drafter, stream_generate
+from gemma4_mlx.api import stream_generate
 from gemma4_mlx.measure.report import Row
 from gemma4_mlx.measure.run import Progress, Subject, counted
 from gemma4_mlx.measure.speed import Setup
+from gemma4_mlx.model.drafter import Drafter
 
 TEXT = (
     "The harbour opens at seven. Boats from the north berth on the left, all others on the right. "
@@ -17,13 +16,12 @@ QUESTION = f"Write this text again, word for word: {TEXT * 4}"
 
 
 def drafting_rows(
-    subject: Subject, tokens: int, setup: Setup, repeats: int, draft_model: str | Path | None, progress: Progress
+    subject: Subject, tokens: int, setup: Setup, repeats: int, drafter: Drafter | None, progress: Progress
 ) -> list[Row]:
     """Tokens a second and tokens a pass of replies of so many tokens, after one to warm up.
 
-    Guesses come from the drafter, where one is named, else from the text so far.
+    Guesses come from the drafter, where there is one, else from the text so far.
     """
-    drafter = load_drafter(draft_model) if draft_model else None
     name = f"guesses by {'a drafter' if drafter else 'looking text up'}, tg{tokens}"
     mx.clear_cache()
     mx.reset_peak_memory()
