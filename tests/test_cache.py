@@ -154,6 +154,35 @@ def test_quantized_rows_multiply_as_the_rows_they_round(bits: int, width: int) -
     assert mx.abs(rounded - whole).max() < 8 / 2**bits  # a step, for values within 4 of zero
 
 
+@pytest.mark.parametrize(
+    ("positions", "products"),
+    [
+        (8192, [(2, 4, 4096)]),
+        (3 * 4096 + 100, [(3, 4, 4096), (1, 1, 4, 100)]),
+        (8191, [(1, 1, 4, 8191)]),
+    ],
+)
+def test_few_queries_mix_a_long_context_in_segments(
+    positions: int, products: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    multiply = mx.quantized_matmul
+
+    def noted(x: mx.array, *rest: mx.array, **how: int) -> mx.array:
+        shapes.append(x.shape)
+        return multiply(x, *rest, **how)
+
+    monkeypatch.setattr(mx, "quantized_matmul", noted)
+    whole = mx.random.normal((1, 1, positions, 24), key=mx.random.key(0))
+    packed = QuantizedRows(positions + 5, KVQuantization(8, 32))
+    packed.put(0, packed.pack(whole))
+    weights = mx.softmax(mx.random.normal((1, 1, 4, positions), key=mx.random.key(2)), -1)
+
+    rounded = packed.unpack(packed.cut(0, positions))
+    np.testing.assert_allclose(packed.mix(weights), weights @ rounded, atol=1e-5)
+    assert shapes == products
+
+
 def test_growing_keeps_what_is_there() -> None:
     small, large = SharedCache(20), SharedCache(60)
     whole = fill(large, [20, 30])

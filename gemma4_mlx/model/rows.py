@@ -30,6 +30,10 @@ def for_windows(quantization: KVQuantization | None) -> KVQuantization | None:
     return None if quantization is None else replace(quantization, bits=max(quantization.bits, 8))
 
 
+SEGMENT, FEW = 4096, 64
+"""Positions that are mixed on their own where fewer than FEW queries look at quantized rows."""
+
+
 class Rows:
     """Buffers `(B, H, capacity, ...)` of rows in the form that `pack` gives them: one array, or several."""
 
@@ -115,7 +119,25 @@ class QuantizedRows(Rows):
 
     def mix(self, weights: mx.array) -> mx.array:
         """`weights (B, H, M, T) @ rows[:T]`, `(B, H, M, D)`."""
-        return self._cropped(self._multiply(weights, self.cut(0, weights.shape[-1]), transpose=False))
+        batch, heads, queries, positions = weights.shape
+        whole = positions - positions % SEGMENT
+        if batch * heads > 1 or queries >= FEW or whole <= SEGMENT:  # rows of several heads would have to be copied
+            return self._cropped(self._multiply(weights, self.cut(0, positions), transpose=False))
+        mixed = self._mix_segments(weights[..., :whole])
+        if whole < positions:
+            mixed += self._multiply(weights[..., whole:], self.cut(whole, positions), transpose=False)
+        return self._cropped(mixed)
+
+    def _mix_segments(self, weights: mx.array) -> mx.array:
+        """The same for one head and whole segments, which are a batch.
+
+        On Metal a product of few rows has one threadgroup for 32 columns, which would go through a long context alone
+        (`qmm_n` in mlx/backend/metal/quantized.cpp).
+        """
+        parts = [part[0, 0].reshape(-1, SEGMENT, part.shape[-1]) for part in self.cut(0, weights.shape[-1])]
+        segments = weights[0, 0].reshape(weights.shape[2], -1, SEGMENT).swapaxes(0, 1)
+        mixed = self._multiply(segments, parts, transpose=False).astype(mx.float32).sum(axis=0)
+        return mixed.astype(weights.dtype)[None, None]
 
     def attention(self, queries: mx.array, packed: Packed) -> mx.array:
         """Attention `(B, G * H, 1, D)` of one position's queries to rows of H heads of keys, then H of values."""
