@@ -22,12 +22,17 @@ class DoesNotFitError(GemmaError):
     exit_code = 3
 
 
+def visible(text: str) -> str:
+    """Text with "?" for every line break, control character and other character that does not show."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def shortened(text: str) -> str:
-    """Text of somebody else's in one line, its beginning and its end where it is long."""
-    text = " ".join(text.split())
+    """Text of somebody else's in one line without control characters, its beginning and its end where it is long."""
+    text = visible(" ".join(text.split()))
     return text if len(text) <= 200 else f"{text[:100]} ... {text[-90:]}"
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of a library says, in one line; its kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says, in one line without control characters; its kind where it says nothing."""
+    return visible(" ".join(str(error).split())) or type(error).__name__

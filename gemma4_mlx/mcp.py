@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gemma4_mlx.config import read_given_json
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, one_line, shortened
 from gemma4_mlx.prompt.tools import Tool, read_tool
 
 if TYPE_CHECKING:
@@ -138,4 +138,4 @@ def _text(result: CallToolResult) -> str:
 def _last_line(log: TextIO) -> str:
     log.seek(0)
     lines = log.read().split("\n")
-    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+    return next((shortened(line) for line in reversed(lines) if line.strip()), "")

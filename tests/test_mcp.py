@@ -75,6 +75,10 @@ def test_an_error_while_servers_run_stays_what_it_is(config: Path) -> None:
     [
         (Server("/nowhere/at-all"), "MCP server bad does not start: .*nowhere"),
         (Server(sys.executable, ("-c", "raise SystemExit('no key given')")), "does not start: no key given"),
+        (
+            Server(sys.executable, ("-c", r"raise SystemExit('\x1b]0;mine\x07 no\x7f key')")),
+            r"start: \?\]0;mine\? no\? key$",
+        ),
     ],
 )
 def test_a_server_that_does_not_start_is_named(server: Server, message: str) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from gemma4_mlx.commands import chat, generate
+from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.commands.tools import Confirmation, call_text
+from gemma4_mlx.prompt.calls import ToolCall
 
 pytest.importorskip("mcp")
 
@@ -126,3 +129,20 @@ def test_a_wrong_file_is_one_line(run: Any, tmp_path: Path) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("error: MCP server weather does not start: ")
     assert err.count("\n") == 1
+
+
+def test_a_long_call_shows_its_name_and_how_its_arguments_begin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ToolCall("delete_file", {"path": "/home", "note": "x" * 4084})  # 4113 characters as JSON
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert not Confirmation(Terminal(show_thought=False))(call)
+    shown = 'delete_file {"path": "/home", "note": "' + "x" * 1973 + "... 2,113 characters more"
+    assert capsys.readouterr().err == f"run {shown}? [y]es, [n]o, [a]lways: "
+
+
+def test_a_call_is_shown_as_it_is_but_for_what_moves_the_cursor() -> None:
+    assert call_text(ToolCall("run", {"command": "rm  -r\n/\x9b2J\u202e"})) == (
+        'run {"command": "rm  -r\\n/?2J?"}'  # JSON escapes the line break
+    )
+    assert call_text(ToolCall("n" * 207, {})) == "n" * 200 + "... 7 characters more {}"

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 
 from gemma4_mlx.commands import slash
-from gemma4_mlx.commands.common import add_debug, run
+from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, run
 from gemma4_mlx.commands.line_input import ReadLine, line_reader, read_message
 from gemma4_mlx.commands.options import (
     add_common_options,
@@ -40,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def converse(args: argparse.Namespace) -> int:
-    """Talks until Ctrl-D, /exit or the end of standard input."""
+    """Talks until Ctrl-D, /exit or the end of standard input. A script is told at its end that a line of it failed."""
     check_tool_usage(args)
     chat = open_chat(args)
     with open_tools(args, chat.terminal) as chat.toolbox:
@@ -49,9 +49,10 @@ def converse(args: argparse.Namespace) -> int:
         read = line_reader()
         if sys.stdin.isatty():
             chat.terminal.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat")
+        failed = False
         while not chat.over and (line := next_line(chat, read)) is not None:
-            take_turn(chat, line)
-    return 0
+            failed = not take_turn(chat, line) or failed
+    return EXIT_FAILED if failed and not sys.stdin.isatty() else 0
 
 
 def next_line(chat: Chat, read: ReadLine) -> str | None:
@@ -67,8 +68,8 @@ def next_line(chat: Chat, read: ReadLine) -> str | None:
             chat.terminal.note("the line is dropped; Ctrl-D or /exit ends the chat")
 
 
-def take_turn(chat: Chat, line: str) -> None:
-    """Does what a line asks for; what goes wrong is one line on stderr."""
+def take_turn(chat: Chat, line: str) -> bool:
+    """Does what a line asks for; what goes wrong is one line on stderr. Returns whether nothing did."""
     try:
         slash.follow(chat, line)
     except BrokenPipeError:
@@ -78,9 +79,11 @@ def take_turn(chat: Chat, line: str) -> None:
         if chat.args.debug:
             traceback.print_exc()
         chat.terminal.note(f"error: {one_line(error)}")
+        return False
     except KeyboardInterrupt:
         chat.terminal.end()
         chat.terminal.note("stopped")
+    return True
 
 
 def open_chat(args: argparse.Namespace) -> Chat:

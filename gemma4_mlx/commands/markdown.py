@@ -14,6 +14,10 @@ from rich.theme import Theme
 
 REDRAW_SECONDS = 0.06
 
+# Rich shows no HTML tag, no address of an image, and nothing of a block that only defines references: without these
+# rules all of them are text.
+PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable(["reference", "image"])
+
 STYLES = {
     "markdown.code": "cyan",
     "markdown.code_block": "cyan",
@@ -29,7 +33,6 @@ class MarkdownStream:
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stdout, theme=Theme(STYLES), highlight=False)
-        self._parser = MarkdownIt().enable("table")
         self._live: Live | None = None
         self._text, self._printed, self._drawn = "", False, 0.0
 
@@ -49,7 +52,7 @@ class MarkdownStream:
     def _blocks(self, text: str) -> list[str]:
         """The text cut where its blocks begin; only the last of them may still go on."""
         lines = text.splitlines(keepends=True)
-        starts = [token.map[0] for token in self._parser.parse(text) if token.level == 0 and token.map][1:]
+        starts = [token.map[0] for token in PARSER.parse(text) if token.level == 0 and token.map][1:]
         return ["".join(lines[start:stop]) for start, stop in pairwise([0, *starts, len(lines)])]
 
     def _draw(self) -> None:
@@ -81,7 +84,8 @@ class MarkdownStream:
 
 def rendered(text: str) -> Markdown:
     """Markdown whose lines break where the text does, and whose links show where they lead."""
-    markdown = _Markdown(text, code_theme="ansi_dark", hyperlinks=False)
+    markdown = _Markdown("", code_theme="ansi_dark", hyperlinks=False)
+    markdown.parsed = PARSER.parse(text)
     for token in markdown.parsed:
         for part in token.children or ():
             part.type = "hardbreak" if part.type == "softbreak" else part.type

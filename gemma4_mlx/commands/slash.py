@@ -114,6 +114,13 @@ def _attach(kind: "MediaKind") -> "Callable[[Chat, str], None]":
     return run
 
 
+def _detach(chat: "Chat", _: str) -> None:
+    if not chat.pending:
+        raise GemmaError("nothing is attached")
+    chat.pending = []
+    chat.terminal.note("nothing is attached any more")
+
+
 def _think(chat: "Chat", argument: str) -> None:
     if argument.lower() not in ("on", "off"):
         raise UsageError(f"/think on or /think off; it is {'on' if chat.think else 'off'} now")
@@ -187,6 +194,7 @@ COMMANDS = {
     "/image": Command("PATH", "attach a picture to the next question", _attach("image")),
     "/audio": Command("PATH", "attach a sound", _attach("audio")),
     "/video": Command("PATH", "attach a film", _attach("video")),
+    "/detach": Command("", "drop what is attached to the next question", _detach),
     "/think": Command("on|off", "let the model think before it answers", _think),
     "/system": Command("TEXT", "instructions for the model; without TEXT none", _system),
     "/retry": Command("", "ask the last question again", _retry),

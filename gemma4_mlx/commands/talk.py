@@ -35,7 +35,7 @@ class Chat:
 
     Attributes:
         messages: what was said, without the instructions and without thoughts.
-        pending: media for the next question.
+        pending: media for the next question, until it has an answer.
         unsent: the conversation with a question that got no answer; /retry sends it again.
         said: the reply that is being written, or was last.
         session: the caches, kept from turn to turn.
@@ -89,8 +89,7 @@ class Chat:
 
     def say(self, text: str) -> None:
         """Asks a question about what is attached."""
-        parts, self.pending = self.pending, []
-        self.ask([*self.messages, conversation.user_turn(text, parts)])
+        self.ask([*self.messages, conversation.user_turn(text, self.pending)])
 
     def retry(self) -> None:
         """Asks the last question again; its old answer stays until there is a new one."""
@@ -104,7 +103,7 @@ class Chat:
     def ask(self, messages: list[Message]) -> None:
         """Streams the answer, running the tools that it calls; with it `messages` become the conversation.
 
-        Where no answer comes the conversation stays as it was.
+        Where no answer comes the conversation stays as it was, and what is attached stays so.
         """
         from gemma4_mlx.agent import ToolResult, run_agent
 
@@ -124,13 +123,20 @@ class Chat:
             raise
         except FAILURES as error:
             cures = "/retry sends it again, /clear makes room, a shorter question needs less"
-            raise GemmaError(f"{one_line(error)}; the question was taken back: {cures}") from error
+            raise GemmaError(f"{one_line(error)}; the question was taken back{self._kept()}: {cures}") from error
         self.terminal.end()
         if self.said.finish_reason == "interrupted" and not self.said.content:
-            self.terminal.note("stopped before an answer: the question was taken back, /retry sends it again")
+            self.terminal.note(
+                f"stopped before an answer: the question was taken back{self._kept()}, /retry sends it again"
+            )
             return
         self.messages, self.unsent = [without_thought(message) for message in told], None
+        self.pending = not_sent(self.pending, messages)
         self._conclude(self.said)
+
+    def _kept(self) -> str:
+        """What is said of media that wait for the next question."""
+        return ", what is attached stays attached (/detach drops it)" if self.pending else ""
 
     def usage(self) -> str:
         """Tokens used and left, and the memory that is held."""
@@ -196,7 +202,7 @@ class Chat:
         self.terminal.status("reading the prompt")
         need, longest, end = self._need(prompt.spans), self.longest, "context"
         total = check_length(self.model, prompt, self.options)
-        bits = need.choose(self.session.room(total), self.options.kv_bits).kv_bits
+        bits = need.choose(max(total, self.session.max_length), self.options.kv_bits).kv_bits
         if bits not in (None, self.session.kv_bits):
             self.terminal.note(EIGHT_BITS)
             self._renew_session(bits)
@@ -225,6 +231,13 @@ class Chat:
         from gemma4_mlx.prompt.prompt import Prompt
 
         return memory_need(self.model, Prompt((), spans), self.options, self.session, self.drafter)
+
+
+def not_sent(parts: Sequence[Part], messages: Sequence[Message]) -> list[Part]:
+    """The parts that are in none of the messages. The same file attached twice is two parts."""
+    contents = [message["content"] for message in messages]
+    sent = {id(part) for content in contents if not isinstance(content, str) for part in content}
+    return [part for part in parts if id(part) not in sent]
 
 
 def without_thought(message: Message) -> Message:

@@ -18,6 +18,7 @@ DIM, RESET, CLEAR_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 # A reply could move the cursor or rename the window; a terminal gets its control characters as visible symbols.
 CONTROL_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+CONTROL_SYMBOLS |= dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)  # delete and C1, where one character begins a sequence
 
 
 class Terminal:
@@ -55,7 +56,7 @@ class Terminal:
         elif response.channel == "answer":
             self._write(sys.stdout, response.text)
         elif response.channel == "thought" and self._show_thought:
-            self._write(sys.stderr, self._dimmed(response.text))
+            self._write(sys.stderr, response.text)
 
     def show_call(self, call: "ToolCall") -> None:
         """A call that somebody else is to make, as one line of JSON."""
@@ -64,11 +65,10 @@ class Terminal:
 
     def show_result(self, result: "ToolResult") -> None:
         """A call that was made and what it came to, in short."""
-        from gemma4_mlx.commands.tools import call_text
-        from gemma4_mlx.media.sources import printable
+        from gemma4_mlx.commands.tools import beginning, call_text
 
         self.end()
-        came = printable(" ".join(result.text[:400].split()))
+        came = beginning(" ".join(result.text.split()), 120)
         self.note(self._dimmed(f"{call_text(result.call)} -> {came}"))
 
     def end(self) -> None:
@@ -105,12 +105,13 @@ class Terminal:
         return f"{DIM}{text}{RESET}" if self._colour and text else text
 
     def _write(self, stream: TextIO, text: str) -> None:
+        """Prints what a model said, dimmed on stderr."""
         if not text:
             return
         if self._markdown is not None:
             self.end()
         if self._open_line not in (None, stream):
             print(file=self._open_line, flush=True)
-        plain = text.translate(CONTROL_SYMBOLS) if stream is sys.stdout and stream.isatty() else text
-        print(plain, end="", file=stream, flush=True)
+        plain = text.translate(CONTROL_SYMBOLS) if stream.isatty() else text
+        print(self._dimmed(plain) if stream is sys.stderr else plain, end="", file=stream, flush=True)
         self._open_line = stream

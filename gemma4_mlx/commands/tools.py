@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import UsageError, visible
 
 if TYPE_CHECKING:
     from gemma4_mlx.commands.terminal import Terminal
@@ -57,10 +57,14 @@ def open_tools(args: argparse.Namespace, terminal: "Terminal") -> "Iterator[Tool
 
 
 def call_text(call: "ToolCall") -> str:
-    """A call as people read it, in one line without control characters."""
-    from gemma4_mlx.media.sources import printable
+    """A call as people read it: its name and the beginning of its arguments, in one line."""
+    return f"{beginning(call.name, 200)} {beginning(json.dumps(call.arguments, ensure_ascii=False), 2000)}"
 
-    return printable(f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}", 2000)
+
+def beginning(text: str, length: int) -> str:
+    """The first `length` characters in one line without control characters, and how many more there are."""
+    line = visible(text)
+    return line if len(line) <= length else f"{line[:length]}... {len(line) - length:,} characters more"
 
 
 class Confirmation:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, visible
 
 _SPOOL_BYTES = 32 * 2**20  # copies up to this size stay in memory, larger ones go to a temporary file
 _CHUNK_BYTES = 2**20
@@ -95,7 +95,7 @@ def temporary_file() -> IO[bytes]:
 
 def printable(text: str, length: int = 120) -> str:
     """`text` on one line, without control characters, at most `length` characters long (the end is kept)."""
-    line = "".join(c if c.isprintable() else "?" for c in text)
+    line = visible(text)
     return line if len(line) <= length else "..." + line[-(length - 3) :]
 
 
