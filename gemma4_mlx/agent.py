@@ -74,7 +74,10 @@ def run_agent(
 
 
 def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolCall], bool] | None) -> ToolResult:
-    """Runs one call. Never raises for what the model or the tool did wrong: the result says it."""
+    """Runs one call. Never raises for what the model or the tool did wrong: the result says it.
+
+    What a tool returns is given to the model as it is if it is text, and as JSON else.
+    """
     tool = tools.get(call.name)
     if tool is None or tool.run is None:
         known = ", ".join(tools) or "none"
@@ -86,9 +89,14 @@ def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolC
     if confirm is not None and not confirm(call):
         return ToolResult(call, "error: the user did not allow this call", failed=True)
     try:
-        return ToolResult(call, _as_text(tool.run(call.arguments)))
+        returned = tool.run(call.arguments)
     except Exception as error:  # a tool can fail in any way
         return ToolResult(call, f"error: {type(error).__name__}: {one_line(error)}", failed=True)
+    try:
+        return ToolResult(call, _as_text(returned))
+    except (TypeError, ValueError, RecursionError) as error:
+        said = f"error: {call.name} ran, but its result ({type(returned).__name__}) can't be given as text or JSON"
+        return ToolResult(call, f"{said}: {one_line(error)}", failed=True)
 
 
 @dataclass(slots=True)
@@ -130,4 +138,7 @@ class _Turn:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Raises TypeError, ValueError or RecursionError for what is neither text nor JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text.encode()  # names of files, for one, may hold halves of characters
+    return text

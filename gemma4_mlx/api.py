@@ -13,12 +13,13 @@ from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.plan import Plan, need
 from gemma4_mlx.engine.session import Session
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import MediaOptions, Processor
 from gemma4_mlx.prompt.prompt import Prompt
 from gemma4_mlx.prompt.tools import AnyTool, read_tools
+from gemma4_mlx.prompt.turns import question
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A user's question, or messages `{"role", "content": str | [{"type": "text" | "image" | "audio" | "video", ...}]}`."""
@@ -115,22 +116,27 @@ def stream_generate(
     """Yields the reply to a question or conversation piece by piece.
 
     `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, or what is decoded already) go with a question given
-    as text: pictures and films before it, sounds after it. `tools` are declared to the model, not run: see `run_agent`.
-    With `json_schema` the answer is JSON that validates against it. `options` are fields of GenerationOptions; what is
-    not given comes from the checkpoint. A `session` given again with a longer conversation reads only what is new; a
-    `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. Raises GemmaError for input that can't
-    be read, and behind the last piece where the reply ends before its JSON does; UsageError for options out of range.
+    as text: pictures and films before it, sounds after it, films' own too. `tools` are declared to the model, not run:
+    see `run_agent`. With `json_schema` the answer is JSON that validates against it. `options` are fields of
+    GenerationOptions; what is not given comes from the checkpoint. A `session` given again with a longer conversation
+    reads only what is new; a `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. Raises
+    GemmaError for input that can't be read, and behind the last piece where the reply ends before its JSON does;
+    UsageError for options out of range.
     """
     if not isinstance(prompt, str) and (images or audio or videos):
         raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
     written = GenerationOptions.from_config(processor.generation_config, **options)
     declared = list(read_tools(tools or ()).values())
-    answer = _answer_grammar(json_schema, written, prefill_response, may_call=bool(declared))
+    answer = None
+    if json_schema is not None:
+        answer = answer_grammar(json_schema, written.stop, prefill_response, may_call=bool(declared))
     if isinstance(prompt, Prompt):
         read = prompt
     else:
+        if isinstance(prompt, str):
+            prompt = [question(prompt, media or processor.media, images=images, audio=audio, videos=videos)]
         read = processor.prompt(
-            [user_message(prompt, images, audio, videos)] if isinstance(prompt, str) else prompt,
+            prompt,
             tools=[tool.declaration() for tool in declared],
             enable_thinking=enable_thinking,
             prefill_response=prefill_response,
@@ -141,33 +147,30 @@ def stream_generate(
 
 
 def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arguments: Any) -> str:
-    """The whole answer, without any thought. Takes the arguments of `stream_generate`."""
-    pieces = stream_generate(model, processor, prompt, **arguments)
-    return "".join(piece.text for piece in pieces if piece.channel == "answer")
+    """The whole answer, without any thought. Takes the arguments of `stream_generate`.
+
+    Raises GemmaError where the model calls a tool in place of an answer, too.
+    """
+    answer = ""
+    for piece in stream_generate(model, processor, prompt, **arguments):
+        if piece.call is not None:
+            raise GemmaError(
+                f"the model calls the tool {piece.call.name}, and generate gives text only; "
+                "run_agent runs tools, stream_generate gives the calls"
+            )
+        answer += piece.text if piece.channel == "answer" else ""
+    return answer
 
 
-def _answer_grammar(
-    schema: Mapping[str, Any] | None, options: GenerationOptions, prefill_response: str, *, may_call: bool
-) -> AnswerGrammar | None:
-    if schema is None:
-        return None
-    if prefill_response or options.stop:
+def answer_grammar(
+    schema: Any, stop: Sequence[str] | None, prefill_response: str, *, may_call: bool = False
+) -> AnswerGrammar:
+    """The grammar of answers that keep to a JSON schema; one that was compiled before is not compiled again.
+
+    Raises UsageError for a schema that can't be kept to, and where the answer is to begin or stop otherwise.
+    """
+    if prefill_response or stop:
         raise UsageError("an answer that keeps to a JSON schema can't be begun or stopped by other text; leave it out")
     from gemma4_mlx.engine.schema import compile_schema
 
     return AnswerGrammar(compile_schema(schema), may_call)
-
-
-def user_message(
-    text: str, images: Sequence[Any] = (), audio: Sequence[Any] = (), videos: Sequence[Any] = ()
-) -> dict[str, Any]:
-    """One user turn in the order that the model card asks for: pictures and films, the text, sounds."""
-    before = [("image", source) for source in images] + [("video", source) for source in videos]
-    return {
-        "role": "user",
-        "content": [
-            *({"type": kind, kind: source} for kind, source in before),
-            {"type": "text", "text": text},
-            *({"type": "audio", "audio": source} for source in audio),
-        ],
-    }

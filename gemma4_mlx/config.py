@@ -5,7 +5,8 @@ have `per_layer_config` with overrides by layer index. Both end as one `LayerCon
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ MODEL_TYPE = "gemma4_unified"
 DRAFTER_TYPE = "gemma4_unified_assistant"
 FULL, SLIDING = "full_attention", "sliding_attention"
 MOST_LAYERS = 1024
+GLOBAL_NAMES = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
 
 # Settings of the wider Gemma 4 family that this model does not use, with the only value that this package computes.
 FIXED_SETTINGS: Mapping[str, Any] = {
@@ -132,23 +134,17 @@ class ModelConfig:
             raise GemmaError(
                 f"config.json: model_type is {found!r}; this package runs {MODEL_TYPE!r} (Gemma 4 12B Unified) only"
             )
-        try:
-            return cls._read(config)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GemmaError(f"config.json: an entry is missing or of the wrong kind ({error!r})") from None
-
-    @classmethod
-    def _read(cls, config: Mapping[str, Any]) -> "ModelConfig":
-        text = _table(config, "text_config")
-        _check_fixed_settings(text)
-        vision, audio = config.get("vision_config"), config.get("audio_config")
-        return cls(
-            text=_text(text),
-            vision=_vision(vision) if vision else None,
-            audio=_audio(audio) if audio else None,
-            tokens=_token_ids(config, text),
-            quantization=_quantization(config),
-        )
+        with _reading():
+            text = _table(config, "text_config")
+            _check_fixed_settings(text)
+            vision, audio = config.get("vision_config"), config.get("audio_config")
+            return cls(
+                text=_text(text),
+                vision=_vision(vision) if vision else None,
+                audio=_audio(audio) if audio else None,
+                tokens=_token_ids(config, text),
+                quantization=_quantization(config),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +164,9 @@ class DrafterConfig:
                 f"{folder}: not a drafter of this model (model_type {config.get('model_type')!r}; {DRAFTER_TYPE!r} "
                 "with plain embeddings is read)"
             )
-        return cls(_text(_table(config, "text_config")), _size(config, "backbone_hidden_size"), _quantization(config))
+        with _reading():
+            text = _text(_table(config, "text_config"))
+            return cls(text, _size(config, "backbone_hidden_size"), _quantization(config))
 
 
 def read_given_json(path: str | Path, name: str) -> Any:
@@ -181,17 +179,22 @@ def read_given_json(path: str | Path, name: str) -> Any:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a checkpoint's file. Raises GemmaError where there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GemmaError(
-            f"{path.parent}: no {path.name} there; give the folder of a checkpoint, or a Hub repository's name"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise GemmaError(f"{path}: can't be read as JSON ({one_line(error)})") from None
+    if not path.exists():
+        where = f"{path.parent}: no {path.name} there"
+        raise GemmaError(f"{where}; give the folder of a checkpoint, or a Hub repository's name")
+    value = read_given_json(path, str(path))
     if not isinstance(value, dict):
         raise GemmaError(f"{path}: a JSON object is expected, not {type(value).__name__}")
     return value
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raises GemmaError where reading a configuration fails over what is in it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise GemmaError(f"config.json: an entry is missing or of the wrong kind ({error!r})") from None
 
 
 def _text(config: Mapping[str, Any]) -> TextConfig:
@@ -220,8 +223,8 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
     overrides = {int(index): layer for index, layer in (config.get("per_layer_config") or {}).items()}
     return tuple(
         LayerConfig(
-            head_dim=_size(overrides.get(index, {}), "head_dim", _head_dim(config, kind)),
-            num_key_value_heads=_size(overrides.get(index, {}), "num_key_value_heads", _kv_heads(config, kind)),
+            head_dim=_layer_size(config, overrides.get(index, {}), kind, "head_dim"),
+            num_key_value_heads=_layer_size(config, overrides.get(index, {}), kind, "num_key_value_heads"),
             rope=rope[kind],
             window=_size(config, "sliding_window") if kind == SLIDING else None,
         )
@@ -229,14 +232,9 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
     )
 
 
-def _head_dim(config: Mapping[str, Any], kind: str) -> int:
-    local = _size(config, "head_dim")
-    return _size(config, "global_head_dim", local) if kind == FULL else local
-
-
-def _kv_heads(config: Mapping[str, Any], kind: str) -> int:
-    local = _size(config, "num_key_value_heads")
-    return _size(config, "num_global_key_value_heads", local) if kind == FULL else local
+def _layer_size(config: Mapping[str, Any], override: Mapping[str, Any], kind: str, name: str) -> int:
+    size = _size(config, name)
+    return _size(override, name, _size(config, GLOBAL_NAMES[name], size) if kind == FULL else size)
 
 
 def _rope(config: Mapping[str, Any], kind: str) -> RopeConfig:
@@ -260,10 +258,7 @@ def _vision(config: Mapping[str, Any]) -> VisionConfig:
 
 
 def _audio(config: Mapping[str, Any]) -> AudioConfig:
-    return AudioConfig(
-        samples_per_token=_size(config, "audio_embed_dim"),
-        rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-    )
+    return AudioConfig(_size(config, "audio_embed_dim"), float(config.get("rms_norm_eps", 1e-6)))
 
 
 def _token_ids(config: Mapping[str, Any], text: Mapping[str, Any]) -> TokenIds:
@@ -283,8 +278,8 @@ def _token_ids(config: Mapping[str, Any], text: Mapping[str, Any]) -> TokenIds:
 
 
 def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    quantization = config.get("quantization") or config.get("quantization_config")
-    if quantization and "quant_method" in quantization and "bits" not in quantization:
+    quantization = dict(config.get("quantization") or config.get("quantization_config") or {})
+    if "quant_method" in quantization and "bits" not in quantization:
         raise GemmaError(
             f"config.json: weights quantized by {quantization['quant_method']!r} can't be read; "
             "use an MLX checkpoint or convert the unquantized one with convert.py"

@@ -1,19 +1,21 @@
 """The agent loop: calls are run, refused or corrected, and the conversation says what happened."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from marked import ids_of
 
-from gemma4_mlx.agent import ToolResult, run_agent
+from gemma4_mlx.agent import ToolResult, run_agent, run_call
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.prompt.calls import ToolCall
 from gemma4_mlx.prompt.messages import read_messages
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.reply import Piece, ReplyParser
 from gemma4_mlx.prompt.template import ChatTemplate
-from gemma4_mlx.prompt.tools import read_tools
+from gemma4_mlx.prompt.tools import Tool, read_tool, read_tools
 
 
 def add(first: int, second: int) -> int:
@@ -83,6 +85,57 @@ def test_what_goes_wrong_is_told_to_the_model(turn: list[Piece], said: str) -> N
     assert result.failed
     assert result.text.startswith(said)
     assert heard[1][-1]["content"] == result.text
+
+
+def returns(value: Any) -> Tool:
+    return Tool(name="give", description="", parameters={"type": "object"}, run=lambda arguments: value)
+
+
+async def later() -> str:
+    return "late"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("text", "text"), (None, "null"), ({"a": [1, True]}, '{"a": [1, true]}'), ("é", "é"), (["é"], '["é"]')],
+)
+def test_results_are_text_or_json(value: Any, text: str) -> None:
+    assert run_call(ToolCall("give", {}), {"give": returns(value)}, None) == ToolResult(ToolCall("give", {}), text)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [({1, 2}, "set"), (object(), "object"), (float("nan"), "float"), ([Path("a")], "list"), ("caf\udce9", "str")],
+)
+def test_a_result_that_is_neither_is_a_failure(value: Any, kind: str) -> None:
+    result = run_call(ToolCall("give", {}), {"give": returns(value)}, None)
+    assert result.failed
+    assert result.text.startswith(f"error: give ran, but its result ({kind}) can't be given as text or JSON: ")
+    assert "\n" not in result.text
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_a_result_that_is_still_to_come_is_a_failure() -> None:
+    result = run_call(ToolCall("give", {}), {"give": returns(later())}, None)
+    assert result.failed
+    assert result.text.startswith("error: give ran, but its result (coroutine) can't be given as text or JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        ({"additionalProperties": {"$ref": "#/$defs/Nope"}}, {"x": 1}),
+        ({"properties": {"x": {"$dynamicRef": "#nope"}}}, {"x": 1}),
+        ({"properties": {"x": {"multipleOf": 0.5}}}, {"x": 10**400}),
+    ],
+)
+def test_a_schema_that_can_not_tell_is_a_failure(schema: dict[str, Any], arguments: dict[str, Any]) -> None:
+    declared = read_tool({"name": "give", "parameters": schema})
+    tool = replace(declared, run=lambda arguments: "ran")
+    result = run_call(ToolCall("give", arguments), {"give": tool}, None)
+    assert result.failed
+    assert result.text.startswith("error: give: the arguments can't be checked (")
+    assert "\n" not in result.text
 
 
 def test_a_call_that_is_not_allowed_does_not_run() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_unflatten
 from PIL import Image
 
 import gemma4_mlx
@@ -67,6 +67,31 @@ def test_a_stop_string_stops(both: tuple) -> None:
     assert pieces[-1].finish_reason == "stop"
 
 
+def test_one_stop_string_needs_no_list(both: tuple) -> None:
+    free = gemma4_mlx.generate(*both, "Hello", max_tokens=12, temperature=0, eos_ids=())
+    answer = gemma4_mlx.generate(*both, "Hello", max_tokens=12, temperature=0, eos_ids=(), stop=free[4:6])
+    assert answer == free[: free.find(free[4:6])]
+    with_other_letters = free[4] + "\ue001"
+    assert (
+        gemma4_mlx.generate(*both, "Hello", max_tokens=12, temperature=0, eos_ids=(), stop=with_other_letters) == free
+    )
+
+
+def test_a_call_is_no_answer() -> None:
+    weather = {"name": "get_weather", "parameters": {"properties": {"city": {"type": "string"}}, "required": ["city"]}}
+    with pytest.raises(GemmaError) as error:
+        gemma4_mlx.generate(*gemma4_mlx.load("nano"), "What is the weather in Rome?", tools=[weather], temperature=0)
+    assert str(error.value) == (
+        "the model calls the tool get_weather, and generate gives text only; "
+        "run_agent runs tools, stream_generate gives the calls"
+    )
+
+
+def test_half_a_character_is_no_text(both: tuple) -> None:
+    with pytest.raises(GemmaError, match=r"a text has half a character in it: '.*caf\\udce9'"):
+        gemma4_mlx.generate(*both, "caf\udce9", max_tokens=2)
+
+
 def test_suppressed_tokens_never_come(both: tuple) -> None:
     first = next(gemma4_mlx.stream_generate(*both, "Hello", temperature=0)).token
     pieces = gemma4_mlx.stream_generate(*both, "Hello", temperature=0, suppress_tokens=(first,), max_tokens=20)
@@ -100,10 +125,9 @@ def test_reply_is_limited_by_max_kv_size(both: tuple) -> None:
 
 
 def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
-    from mlx.utils import tree_flatten
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
-    model, _ = gemma4_mlx.load(tiny_folder)
+    model, _ = gemma4_mlx.load(tiny_folder, lazy=True)
     parameters = {"rank": 4, "scale": 10.0, "dropout": 0.0, "keys": ["self_attn.q_proj", "self_attn.o_proj"]}
     model.freeze()
     linear_to_lora_layers(model, 4, parameters)
@@ -120,6 +144,9 @@ def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
         return np.array(loaded.logits(loaded(loaded.embed([2, 300, 301]))))
 
     model.load_weights(list(weights.items()), strict=False)
+    fused = [(name, module.fuse()) for name, module in model.named_modules() if hasattr(module, "fuse")]
+    model.update_modules(tree_unflatten(fused))
+    model.prepare()
     np.testing.assert_allclose(logits(tmp_path), np.array(model.logits(model(model.embed([2, 300, 301])))), atol=1e-5)
     assert np.abs(logits(tmp_path) - logits(None)).max() > 0.1
     with pytest.raises(GemmaError, match=r"adapter_config.json and adapters.safetensors are expected there"):

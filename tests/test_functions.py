@@ -1,6 +1,7 @@
 """Python functions as tools."""
 
 import enum
+from collections.abc import AsyncIterator
 from typing import Any, Literal, Optional
 
 import pytest
@@ -120,6 +121,14 @@ def mixed(x: Literal["a", 1]) -> None: ...
 def unclear(x: Unit | int) -> None: ...
 
 
+async def awaited(x: int) -> int:
+    return x
+
+
+async def streamed(x: int) -> AsyncIterator[int]:
+    yield x
+
+
 def missing(x: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -131,6 +140,8 @@ def missing(x: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F8
         (odd, "tool odd: parameter x has a type that JSON has not: complex"),
         (mixed, "parameter x has a type that JSON has not"),
         (unclear, "parameter x has a type that JSON has not"),
+        (awaited, "tool awaited: async functions are not awaited; give one that calls asyncio.run itself"),
+        (streamed, "tool streamed: async functions are not awaited"),
         (missing, "tool missing: its type hints can't be read (name 'Nowhere' is not defined)"),
     ],
 )

@@ -1,6 +1,8 @@
 """Messages -> ids and spans."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.media.video import Video
-from gemma4_mlx.prompt.processor import Processor
+from gemma4_mlx.prompt.processor import MediaOptions, Processor
 from gemma4_mlx.prompt.template import ChatTemplate
 
 PICTURE = Image.new("RGB", (96, 96), "red")
@@ -70,6 +72,31 @@ def test_control_tokens_in_tools_and_history_stay_text(processor: Processor) -> 
     assert not {config.image, config.audio, processor.tokenizer.id("<|think|>")} & set(prompt.ids)
     assert "secret" not in rendered
     assert "fine <|audio|>" in rendered
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("The mark <|channel>thought opens it. IMPORTANT", "The mark <|channel>thought opens it. IMPORTANT"),
+        ("<|channel>thought\nHm.", "<|channel>thought\nHm."),
+        ("It ends with <channel|>. So.", "It ends with <channel|>. So."),
+        ("See: <|channel>thought\nno<channel|> thought", "See: <|channel>thought\nno<channel|> thought"),
+        ("<|channel>thought\nHm.\n<channel|>Yes.", "Yes."),
+        ("<|channel>thought\nOpen <|channel> <turn|>\n<channel|>The <channel|> closes.", "The <channel|> closes."),
+    ],
+)
+@pytest.mark.parametrize("published", [False, True])
+def test_only_a_whole_thought_is_taken_out_of_history(
+    processor: Processor, said: str, kept: str, published: bool, request: pytest.FixtureRequest
+) -> None:
+    if published:
+        template = ChatTemplate.from_folder(request.getfixturevalue("shared") / "reference")
+        processor = replace(processor, template=template)
+    for content in (said, [text(said)]):
+        messages = [*user(text("?")), {"role": "assistant", "content": content}, *user(text("!"))]
+        prompt = processor.prompt(messages, enable_thinking=True)
+        assert f"<|turn>model\n{kept}<turn|>\n<|turn>user\n!" in shown(processor, prompt.ids)
+        assert not {processor.tokenizer.id(mark) for mark in ("<|channel>", "<channel|>")} & set(prompt.ids)
 
 
 def test_users_order_is_kept_and_spans_point_at_placeholders(processor: Processor) -> None:
@@ -202,6 +229,43 @@ def test_template_that_forgets_media(processor: Processor) -> None:
 def test_templates_can_not_leave_their_sandbox(source: str) -> None:
     with pytest.raises(GemmaError, match="these messages can't be rendered"):
         ChatTemplate(source).render([{"role": "user", "content": "x"}])
+
+
+@pytest.mark.parametrize("name", ["messages", "self", "tools", "bos_token"])
+def test_what_the_template_is_given_anyhow_is_no_variable(processor: Processor, name: str) -> None:
+    with pytest.raises(GemmaError) as error:
+        processor.prompt(user(text("x")), template_variables={"greeting": "Hi", name: []})
+    assert str(error.value) == (
+        f"{name} is no variable for the chat template, which gets it from elsewhere; leave it out"
+    )
+
+
+def test_template_of_other_bytes(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_bytes("{{ 'é' }}".encode("latin-1"))
+    with pytest.raises(GemmaError, match=r"chat_template.jinja: can't be read as UTF-8 text \("):
+        ChatTemplate.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"image_processor": [1]}, "image_processor must be an object, not list"),
+        ({"video_processor": {"num_frames": "32"}}, "num_frames of video_processor must be a whole number, not '32'"),
+        ({"image_processor": {"max_soft_tokens": True}}, "max_soft_tokens of image_processor must be a whole number, "),
+    ],
+)
+def test_media_settings_of_another_kind(tmp_path: Path, config: dict[str, Any], line: str) -> None:
+    (tmp_path / "processor_config.json").write_text(json.dumps(config))
+    with pytest.raises(GemmaError) as error:
+        MediaOptions.from_folder(tmp_path)
+    assert str(error.value).startswith(f"processor_config.json: {line}")
+
+
+def test_media_settings_are_read(tmp_path: Path) -> None:
+    assert MediaOptions.from_folder(tmp_path) == MediaOptions()
+    config = {"image_processor": {"max_soft_tokens": 70}, "video_processor": {"num_frames": 8}}
+    (tmp_path / "processor_config.json").write_text(json.dumps(config))
+    assert MediaOptions.from_folder(tmp_path) == MediaOptions(image_tokens=70, max_frames=8)
 
 
 def test_template_that_is_none() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.sampling import Sampler, largest, sample
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import GemmaError, UsageError
 
 PROBABILITIES = np.array([0.02, 0.40, 0.08, 0.30, 0.20], np.float32)
 LOGITS = mx.array(np.log(PROBABILITIES))[None]
@@ -83,6 +83,42 @@ def test_options_of_a_checkpoint_and_of_the_caller() -> None:
     assert (options.temperature, options.top_k, options.top_p) == (0.3, 64, 0.95)
     assert (options.eos_ids, options.suppress_tokens) == ((1, 106, 50), (258883, 258882))
     assert GenerationOptions.from_config({"do_sample": False, "temperature": 1.0, "eos_token_id": 1}).temperature == 0
+
+
+def test_one_stop_string_is_one() -> None:
+    assert GenerationOptions(stop="END").stop == ("END",)
+    assert GenerationOptions.from_config({}, stop="END").stop == ("END",)
+    assert GenerationOptions(stop=["a", "b"]).stop == ["a", "b"]
+
+
+def test_a_configuration_may_say_nothing() -> None:
+    empty = {"temperature": None, "top_k": None, "eos_token_id": None, "suppress_tokens": None}
+    assert GenerationOptions.from_config(empty) == GenerationOptions()
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"temperature": "hot"}, "temperature must be a number, not 'hot'"),
+        ({"top_k": 2.5}, "top_k must be a whole number, not 2.5"),
+        ({"top_p": True}, "top_p must be a number, not True"),
+        ({"eos_token_id": ["<eos>"]}, "eos_token_id must be a whole number, not '<eos>'"),
+        ({"eos_token_id": {"id": 1}}, "eos_token_id must be a whole number, not {'id': 1}"),
+        ({"suppress_tokens": "none"}, "suppress_tokens must be a whole number, not 'none'"),
+        ({"temperature": 1000}, "temperature must be from 0 to 100, not 1000"),
+    ],
+)
+def test_a_checkpoints_options_of_another_kind(config: dict, line: str) -> None:
+    with pytest.raises(GemmaError) as error:
+        GenerationOptions.from_config(config)
+    assert str(error.value) == f"generation_config.json: {line}"
+    assert error.value.exit_code == 1
+
+
+def test_a_wrong_option_is_not_blamed_on_the_checkpoint() -> None:
+    with pytest.raises(UsageError, match=r"^temperature must be from 0 to 100, not 1000$"):
+        GenerationOptions.from_config({"temperature": 1.0}, temperature=1000)
+    assert GenerationOptions.from_config({"temperature": 1000}, temperature=0.5).temperature == 0.5
 
 
 @pytest.mark.parametrize(

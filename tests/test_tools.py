@@ -70,6 +70,9 @@ def test_a_tool_without_parameters_is_written_whole(shared: Any) -> None:
         ({"name": "f", "parameters": {"required": 3}}, "tool f: 3 is not of type 'array'"),
         ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#/$defs/X"}}}}, "the schema has no #/$defs/X"),
         ({"name": "f", "parameters": {"properties": {"x": {"$ref": "http://a.invalid/x"}}}}, "put what is there into"),
+        ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#anchor"}}}}, "the schema refers to #anchor; put"),
+        ({"name": "f", "parameters": {"properties": {"x": {"default": {1}}}}}, "tool f: Object of type set"),
+        ({"name": "f", "parameters": {"$schema": []}}, "tool f: "),
     ],
 )
 def test_what_is_no_tool_is_refused(source: Any, message: str) -> None:
@@ -99,6 +102,10 @@ def test_an_error_names_the_argument() -> None:
     assert "argument stops[1].name: 3 is not of type" in refusal(deep, {"stops": [{"name": "a"}, {"name": 3}]})
 
 
+def test_a_union_with_anything_lets_anything_through() -> None:
+    tool({"a": {"anyOf": [True, {"type": "null"}]}}).check({"a": [1]})
+
+
 def test_an_error_stays_short() -> None:
     assert len(refusal(read_tool(WEATHER), {"city": ["x" * 5000]})) < 300
 
@@ -111,6 +118,10 @@ def test_endless_schemas_end() -> None:
 SIMPLIFIED = [
     ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
     ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"type": "integer", "nullable": True}),
+    ({"anyOf": [True, {"type": "null"}]}, {"nullable": True}),
+    ({"oneOf": [False, {"type": "integer"}]}, {"type": "integer"}),
+    ({"anyOf": [True, {"type": "integer"}]}, {"description": '{"anyOf":[{},{"type":"integer"}]}'}),
+    ({"$ref": "#/$defs/Any", "$defs": {"Any": True}}, {}),
     ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
     ({"title": "X", "type": "object", "additionalProperties": False}, {"type": "object", "properties": {}}),
     ({"type": "integer", "minimum": 1}, {"type": "integer", "description": '{"minimum":1}'}),

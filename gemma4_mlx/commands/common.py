@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
@@ -17,6 +17,7 @@ def run(
     """Parses, runs, and turns every failure that a user can cause into one line on stderr and its exit code."""
     args = parser.parse_args(argv)
     try:
+        check_text(sys.argv[1:] if argv is None else argv)
         code = command(args)
         sys.stdout.flush()
         return code
@@ -31,6 +32,15 @@ def run(
         discard_stdout()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, GemmaError) else EXIT_FAILED
+
+
+def check_text(words: Sequence[str]) -> None:
+    """Raises UsageError for a word that is not UTF-8 text: Python reads stray bytes as what no tokenizer takes."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{shortened(ascii(word))} is not UTF-8 text; write it in UTF-8") from None
 
 
 def add_debug(parser: argparse._ActionsContainer) -> None:

@@ -8,43 +8,26 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.prompt.turns import Message, Part, decode, soundtracks_behind, user_turn
 
 if TYPE_CHECKING:
     from gemma4_mlx.prompt.messages import MediaPart
     from gemma4_mlx.prompt.processor import MediaOptions
     from gemma4_mlx.prompt.prompt import MediaKind
 
-Message = dict[str, Any]
-Part = dict[str, Any]
+__all__ = ["Message", "Part", "attach", "load", "save", "user_turn"]
 
 
 def attach(kind: "MediaKind", source: str, options: "MediaOptions") -> list[Part]:
     """Decodes a file or address: its part, and for a film with sound another one. Raises GemmaError."""
-    from gemma4_mlx.prompt.messages import MediaPart
-    from gemma4_mlx.prompt.processor import load_part, read_video
-
     there = os.path.expanduser(source)
     path = os.path.abspath(there) if os.path.exists(there) else source
-    if kind != "video":
-        return [{"type": kind, kind: load_part(MediaPart(kind, path), options), "path": path}]
-    film = read_video(path, options)
-    sound = [{"type": "audio", "audio": film.soundtrack}] if film.soundtrack else []
-    return [{"type": "video", "video": replace(film, soundtrack=[]), "path": path}, *sound]
-
-
-def user_turn(text: str, parts: Sequence[Part]) -> Message:
-    """A question: pictures and films before it, sounds after it (films' own first), as the model was trained."""
-    if not parts:
-        return {"role": "user", "content": text}
-    seen = [part for part in parts if part["type"] != "audio"]
-    soundtracks = [part for part in parts if part["type"] == "audio" and "path" not in part]
-    sounds = [part for part in parts if part["type"] == "audio" and "path" in part]
-    return {"role": "user", "content": [*seen, {"type": "text", "text": text}, *soundtracks, *sounds]}
+    part, *sound = decode(kind, path, options)
+    return [part | {"path": path}, *sound]
 
 
 def save(messages: Sequence[Message], path: str) -> Path:
@@ -99,14 +82,13 @@ def _decoded(message: Message, media: Iterator["MediaPart"], options: "MediaOpti
     if not isinstance(content, list):
         return {**message, "content": content or ""}
     parts: list[Part] = []
-    soundtracks: list[Part] = []
     for part in content:
         if part["type"] == "text":
             parts.append(part)
             continue
         named = next(media)
-        first, *sound = attach(named.kind, named.source, options)
-        parts.append(first)
-        soundtracks += sound
-    after = max((place for place, part in enumerate(parts, start=1) if part["type"] != "audio"), default=0)
-    return {**message, "content": [*parts[:after], *soundtracks, *parts[after:]]}
+        if not isinstance(named.source, str):
+            found = type(named.source).__name__
+            raise GemmaError(f"{part['type']} parts name a path or an address, not {found}")
+        parts += attach(named.kind, named.source, options)
+    return {**message, "content": soundtracks_behind(parts)}

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,13 +41,15 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question: who is asked, the conversation with its media decoded, and what of it the model reads."""
+    """A question: who is asked, the conversation with its media decoded, what of it the model reads, and the JSON
+    schema that the answer is to keep to (None for any answer)."""
 
     model: "Gemma4Unified"
     processor: "Processor"
     drafter: "Drafter | None"
     messages: Sequence[Mapping[str, Any]]
     prompt: "Prompt"
+    schema: Any
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,6 +84,7 @@ def answer(args: argparse.Namespace) -> int:
     """Loads, asks, prints. Ctrl-C keeps what was said."""
     started = time.perf_counter()
     check_usage(args)
+    schema = given_schema(args)
     read_stdin(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
     model, processor, conversation = prepare(args, terminal)
@@ -89,7 +92,7 @@ def answer(args: argparse.Namespace) -> int:
     with open_tools(args, terminal) as toolbox:
         terminal.status("reading the prompt")
         prompt, options = prompt_and_options(args, processor, conversation, toolbox)
-        asked = Asked(model, processor, drafter, conversation, prompt)
+        asked = Asked(model, processor, drafter, conversation, prompt, schema)
         keeps = args.prompt_cache_file is not None or bool(toolbox.tools)
         if args.plan:
             return plan(terminal, asked, options, keeps)
@@ -153,9 +156,6 @@ def replier(
     """What replies to a conversation that begins with what was asked."""
     from gemma4_mlx import api
 
-    file = args.json_schema
-    schema = None if file is None else read_given_json(file, f"--json-schema {file}")
-
     def reply(messages: Sequence[Mapping[str, Any]]) -> "Iterator[Response]":
         return api.stream_generate(
             asked.model,
@@ -163,7 +163,7 @@ def replier(
             asked.prompt if len(messages) == len(asked.messages) else messages,
             tools=list(toolbox.tools.values()),
             **prompt_options(args),
-            json_schema=schema,
+            json_schema=asked.schema,
             session=session,
             drafter=asked.drafter,
             progress=terminal.progress,
@@ -232,6 +232,18 @@ def check_usage(args: argparse.Namespace) -> None:
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
 
 
+def given_schema(args: argparse.Namespace) -> Any:
+    """The JSON schema of --json-schema, None without one. What is wrong with it is told before anything is loaded."""
+    file = args.json_schema
+    if file is None:
+        return None
+    from gemma4_mlx import api
+
+    schema = read_given_json(file, f"--json-schema {file}")
+    api.answer_grammar(schema, args.stop, args.prefill_response)
+    return schema
+
+
 def read_stdin(args: argparse.Namespace) -> None:
     """Puts standard input where an option says -: text for the prompt, bytes for media."""
     if args.prompt == STDIN:
@@ -256,15 +268,8 @@ def prompt_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def messages(args: argparse.Namespace, media: "MediaOptions") -> list[dict[str, Any]]:
-    """The conversation: pictures and films before the question, sounds after it, as the model was trained."""
-    from gemma4_mlx.api import user_message
-    from gemma4_mlx.prompt.messages import MediaPart
-    from gemma4_mlx.prompt.processor import load_part, read_video
+    """The conversation, its media decoded."""
+    from gemma4_mlx.prompt.turns import question
 
-    images = [load_part(MediaPart("image", source), media) for source in args.image]
-    videos = [read_video(source, media) for source in args.video]
-    audio = [load_part(MediaPart("audio", source), media) for source in args.audio]
-    soundtracks = [video.soundtrack for video in videos if video.soundtrack]
-    silent = [replace(video, soundtrack=[]) for video in videos]
     system = [{"role": "system", "content": args.system}] if args.system else []
-    return [*system, user_message(args.prompt, images, [*soundtracks, *audio], silent)]
+    return [*system, question(args.prompt, media, images=args.image, audio=args.audio, videos=args.video)]

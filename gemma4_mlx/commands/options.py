@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.commands.planning import add_memory_options, memory_options
 from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.errors import GemmaError
 
 if TYPE_CHECKING:
     from gemma4_mlx.model.drafter import Drafter
@@ -36,7 +37,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     group.add_argument("--offline", action="store_true", help="use only what is downloaded already")
     group.add_argument("--adapter-path", help="folder with LoRA adapters")
-    group.add_argument("--chat-template-config", type=_json_object, default={}, help="JSON object for the template")
+    group.add_argument(
+        "--chat-template-config", type=_template_variables, default={}, help="JSON object for the template"
+    )
 
 
 def _add_media_options(parser: argparse.ArgumentParser) -> None:
@@ -106,11 +109,17 @@ def reply_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names} | memory_options(args)
 
 
-def _json_object(text: str) -> Mapping[str, Any]:
+def _template_variables(text: str) -> Mapping[str, Any]:
+    from gemma4_mlx.prompt.template import check_variables
+
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("a JSON object is expected")
+    try:
+        check_variables(value)
+    except GemmaError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return value

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import GemmaError, UsageError
 
 AUTO: Literal["auto"] = "auto"
 NONE: Literal["none"] = "none"
@@ -27,7 +27,7 @@ class GenerationOptions:
         seed: makes sampling repeatable; None takes a new one each time.
         thinking_budget: at most this many tokens of thought; then it is ended and the answer follows. None sets none.
         eos_ids: ids that end the reply.
-        stop: strings that end the answer; they are not part of it.
+        stop: strings that end the answer, or only one; they are not part of it.
         max_kv_size: at most this many positions for prompt and reply together; None is the model's whole context.
         kv_bits: 8 or 4 bits for the caches; "none" keeps the model's own type, "auto" takes 8 bits where
             that would not fit.
@@ -47,7 +47,7 @@ class GenerationOptions:
     seed: int | None = None
     thinking_budget: int | None = None
     eos_ids: Sequence[int] = ()
-    stop: Sequence[str] = ()
+    stop: Sequence[str] | str = ()
     max_kv_size: int | None = None
     kv_bits: KVBits = AUTO
     kv_group_size: int = 64
@@ -56,6 +56,8 @@ class GenerationOptions:
     prefill_step_size: int = 512
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
         _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "from 1 up")
         _check("temperature", self.temperature, 0 <= self.temperature <= 100, "from 0 to 100")
         _check("top_k", self.top_k, self.top_k >= 0, "from 0 up")
@@ -74,19 +76,36 @@ class GenerationOptions:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], **overrides: Any) -> "GenerationOptions":
-        """Options of a generation_config.json, but for what `overrides` gives (None stands for "not given")."""
+        """Options of a generation_config.json, but for what `overrides` gives (None stands for "not given").
+
+        Raises GemmaError for what is of another kind or out of range in the configuration, UsageError in `overrides`.
+        """
         given = {key: value for key, value in overrides.items() if value is not None}
-        own = {
-            key: config[key]
-            for key in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-            if key in config
-        }
-        if not config.get("do_sample", True):
-            own["temperature"] = 0.0
-        eos = config.get("eos_token_id", ())
-        own["eos_ids"] = tuple(eos) if isinstance(eos, (list, tuple)) else (eos,)
-        own["suppress_tokens"] = tuple(config.get("suppress_tokens") or ())
-        return cls(**{**{key: value for key, value in own.items() if value is not None}, **given})
+        own = {key: value for key, value in _checkpoints_own(config).items() if value is not None and key not in given}
+        try:
+            cls(**own)
+        except UsageError as error:
+            raise GemmaError(f"generation_config.json: {error}") from None
+        return cls(**own, **given)
+
+
+def _checkpoints_own(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a generation_config.json says; None where it says nothing."""
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    own: dict[str, Any] = {name: _number(name, config.get(name), whole=name == "top_k") for name in names}
+    if not config.get("do_sample", True):
+        own["temperature"] = 0.0
+    for name, key in (("eos_ids", "eos_token_id"), ("suppress_tokens", "suppress_tokens")):
+        ids = config.get(key)
+        ids = ids if isinstance(ids, (list, tuple)) else [ids]
+        own[name] = tuple(_number(key, id, whole=True) for id in ids if id is not None)
+    return own
+
+
+def _number(name: str, value: Any, *, whole: bool) -> Any:
+    if value is not None and (not isinstance(value, int if whole else (int, float)) or isinstance(value, bool)):
+        raise GemmaError(f"generation_config.json: {name} must be a {'whole ' * whole}number, not {value!r}")
+    return value
 
 
 def _check(name: str, value: object, holds: bool, allowed: str) -> None:

@@ -16,6 +16,7 @@ MAX_DEPTH = 32
 MAX_PARTS = 5000
 """Schemas inside a schema, each counted as often as a reference puts it in place."""
 
+_NULLS = ({"type": "null"}, {"const": None})
 _WRITTEN = ("type", "nullable", "enum", "items", "properties", "required")
 _SILENT = ("$schema", "$id", "$defs", "definitions", "$comment", "title", "examples", "description")
 _JSON_TYPES = ((bool, "boolean"), (str, "string"), (int, "integer"), (float, "number"), (list, "array"))
@@ -45,11 +46,11 @@ class _Simplifier:
         schema, refs = self._in_place(schema, refs)
         keyword = next((word for word in ("anyOf", "oneOf") if isinstance(schema.get(word), list)), "")
         options = schema.pop(keyword, [])
-        others = [option for option in options if option not in ({"type": "null"}, {"const": None})]
-        if len(others) < len(options):
+        if any(option in _NULLS for option in options):
             schema["nullable"] = True
+        others = [option for option in options if option not in _NULLS and option is not False]
         if len(others) == 1:
-            return self.write({**others[0], **schema}, refs, depth + 1)
+            return self.write({**_mapping(others[0]), **schema}, refs, depth + 1)
         types, nullable = _types(schema)
         if nullable:
             schema["nullable"] = True
@@ -85,16 +86,16 @@ class _Simplifier:
         return schema, refs
 
     def _look_up(self, ref: str) -> Mapping[str, Any]:
-        """What a JSON pointer such as #/$defs/City points to."""
-        if not ref.startswith("#"):
-            raise GemmaError(f"the schema refers to {ref[:80]}; put what is there into its $defs")
+        """What a JSON pointer such as #/$defs/City points to; a schema that is only true or false says nothing."""
+        if ref != "#" and not ref.startswith("#/"):
+            raise GemmaError(f"the schema refers to {ref[:80]}; put what is there into its $defs, as #/$defs/NAME")
         found: Any = self.root
         for step in ref.removeprefix("#").split("/")[1:]:
             key = step.replace("~1", "/").replace("~0", "~")
             found = found.get(key) if isinstance(found, Mapping) else None
-        if not isinstance(found, Mapping):
+        if not isinstance(found, (Mapping, bool)):
             raise GemmaError(f"the schema has no {ref[:80]}, to which it refers")
-        return found
+        return _mapping(found)
 
 
 def _types(schema: Mapping[str, Any]) -> tuple[list[str], bool]:

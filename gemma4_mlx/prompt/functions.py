@@ -33,11 +33,13 @@ def tool_from_function(function: Callable[..., Any]) -> Tool:
 
     Hints may be str, int, float, bool, list[T], dict[str, T], Literal, Enum, Any and unions of these and None. The
     docstring's first paragraph and its Google-style `Args:` describe it. Raises GemmaError where a hint is missing or
-    of another kind.
+    of another kind, and for async functions.
     """
     name = getattr(function, "__name__", None)
     if not callable(function) or name is None:
         raise GemmaError(f"a tool must be a declaration or a function, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise GemmaError(f"tool {name}: async functions are not awaited; give one that calls asyncio.run itself")
     try:
         hints, signature = typing.get_type_hints(function), inspect.signature(function)
     except (NameError, TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ media shapes in `MEDIA_PARTS`.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ MEDIA_PARTS: Mapping[str, tuple[MediaKind, tuple[str, ...]]] = {
 }
 
 
+_THOUGHT = re.compile(r"(<\|channel>)(thought\n.*?)(<channel\|>)", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class MediaPart:
     """A picture, sound or film in a message: its kind and whatever names or holds it."""
@@ -39,7 +43,8 @@ def read_messages(
 ) -> tuple[list[dict[str, Any]], list[MediaPart]]:
     """Checked messages with all people's text quoted, and their media in order of appearance.
 
-    The model's own earlier text keeps its channel marks, which the template removes together with the thought.
+    A whole thought at the very start of the model's own earlier text keeps its marks, by which the template removes
+    it. All other marks are quoted: they are text that the model wrote.
     """
     if isinstance(messages, (str, bytes)) or not messages:
         raise GemmaError("messages must be a list with at least one {'role': ..., 'content': ...}")
@@ -71,21 +76,22 @@ def _read_message(message: Mapping[str, Any], quote: Callable[[str], str], media
     role = "assistant" if message["role"] == "model" else message["role"]
     rest = {key: value for key, value in message.items() if key not in ("role", "content", "tool_calls")}
     read = {"role": role, **quote_all(rest, quote)}
-    if message.get("tool_calls"):
-        read["tool_calls"] = quote_all([_tool_call(call) for call in message["tool_calls"]], quote)
-    if role == "assistant":
-        channel_marks = {quote(mark): mark for mark in ("<|channel>", "<channel|>")}
-        quote = _keeping(channel_marks, quote)
+    calls = message.get("tool_calls") or ()
+    if not isinstance(calls, (list, tuple)):
+        raise GemmaError(f"tool_calls must be a list of objects, not {type(calls).__name__}")
+    if calls:
+        read["tool_calls"] = quote_all([_tool_call(call) for call in calls], quote)
     read["content"] = _read_content(content, role, quote, media)
     return read
 
 
 def _read_content(content: Any, role: str, quote: Callable[[str], str], media: list[MediaPart]) -> Any:
+    quote_first = _keeping_thought(quote) if role == "assistant" else quote
     if content is None or isinstance(content, str):
-        return quote(content or "")
+        return quote_first(content or "")
     if not isinstance(content, (list, tuple)):
         raise GemmaError(f"content must be text or a list of parts, not {type(content).__name__}")
-    parts = [_read_part(part, quote) for part in content]
+    parts = [_read_part(part, quote if number else quote_first) for number, part in enumerate(content)]
     found = [part for part in parts if isinstance(part, MediaPart)]
     if found and role in ("system", "developer"):
         raise GemmaError(f"a system message can't hold {found[0].kind}; put it into a user message")
@@ -110,6 +116,8 @@ def _source(value: Any, key: str) -> Any:
     """Unwraps `{"url": ...}` and `{"data": base64}`; bare base64 becomes a data URI."""
     if isinstance(value, Mapping):
         data = value.get("data")
+        if data is not None and not isinstance(data, str):
+            raise GemmaError(f"the data of {key} must be base64 text, not {type(data).__name__}")
         value = value.get("url") if data is None else f"data:;base64,{data}"
         if value is None:
             raise GemmaError(f"{key} has neither url nor data")
@@ -134,11 +142,13 @@ def _tool_call(call: Any) -> dict[str, Any]:
     return {**call, "function": {**function, "arguments": arguments}}
 
 
-def _keeping(marks: Mapping[str, str], quote: Callable[[str], str]) -> Callable[[str], str]:
+def _keeping_thought(quote: Callable[[str], str]) -> Callable[[str], str]:
+    """Quotes all but the marks of a whole thought with which a text begins."""
+
     def quote_but(text: str) -> str:
-        quoted = quote(text)
-        for spelled, mark in marks.items():
-            quoted = quoted.replace(spelled, mark)
-        return quoted
+        thought = _THOUGHT.match(text)
+        if thought is None:
+            return quote(text)
+        return thought[1] + quote(thought[2]) + thought[3] + quote(text[thought.end() :])
 
     return quote_but

@@ -14,7 +14,7 @@ from gemma4_mlx.media.sources import MediaLimits
 from gemma4_mlx.media.video import Video
 from gemma4_mlx.prompt.messages import MediaPart, quote_all, read_messages
 from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
-from gemma4_mlx.prompt.template import ChatTemplate
+from gemma4_mlx.prompt.template import ChatTemplate, check_variables
 from gemma4_mlx.prompt.tokenizer import Tokenizer
 
 IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
@@ -46,14 +46,16 @@ class MediaOptions:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "MediaOptions":
-        """The checkpoint's own settings in processor_config.json; the defaults above where it has none."""
+        """The checkpoint's own settings in processor_config.json; the defaults above where it has none.
+
+        Raises GemmaError where they are of another kind.
+        """
         path = folder / "processor_config.json"
         config = read_json(path) if path.is_file() else {}
-        image, video = config.get("image_processor") or {}, config.get("video_processor") or {}
         return cls(
-            image_tokens=image.get("max_soft_tokens", cls().image_tokens),
-            frame_tokens=video.get("max_soft_tokens", cls().frame_tokens),
-            max_frames=video.get("num_frames", cls().max_frames),
+            image_tokens=_setting(config, "image_processor", "max_soft_tokens", cls().image_tokens),
+            frame_tokens=_setting(config, "video_processor", "max_soft_tokens", cls().frame_tokens),
+            max_frames=_setting(config, "video_processor", "num_frames", cls().max_frames),
         )
 
 
@@ -94,8 +96,9 @@ class Processor:
         """Renders, loads what the messages refer to, and expands placeholders, in the user's order.
 
         `prefill_response` is how the model's reply begins; `template_variables` go to the template as they are.
-        Raises GemmaError for messages or media that can't be read.
+        Raises GemmaError for messages or media that can't be read, and for variables that are not the caller's to give.
         """
+        check_variables(template_variables or {})
         quote = self.tokenizer.quote
         read, parts = read_messages(messages, quote)
         variables = {
@@ -125,15 +128,10 @@ def load_part(part: MediaPart, options: MediaOptions) -> Media:
         from gemma4_mlx.media.audio import load_audio
 
         return load_audio(part.source, options.limits)
-    return read_video(part.source, options)
-
-
-def read_video(source: Any, options: MediaOptions) -> Video:
-    """Decodes a film."""
     from gemma4_mlx.media.video import load_video
 
     return load_video(
-        source,
+        part.source,
         max_frames=options.max_frames,
         fps=options.fps,
         budget=options.frame_tokens,
@@ -230,6 +228,16 @@ def _check_features(item: Media, vision: VisionConfig | None, audio: AudioConfig
         )
     if clips and (audio is None or clips[0].shape[1] != audio.samples_per_token):
         raise GemmaError("this checkpoint does not listen" if audio is None else "its audio frames have another size")
+
+
+def _setting(config: Mapping[str, Any], section: str, name: str, default: int) -> int:
+    table = config.get(section) or {}
+    if not isinstance(table, Mapping):
+        raise GemmaError(f"processor_config.json: {section} must be an object, not {type(table).__name__}")
+    value = table.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise GemmaError(f"processor_config.json: {name} of {section} must be a whole number, not {value!r}")
+    return value
 
 
 def _generation_config(folder: Path) -> Mapping[str, Any]:

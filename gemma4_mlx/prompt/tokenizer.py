@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.config import read_json
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 if TYPE_CHECKING:
     import tokenizers
@@ -72,8 +72,11 @@ class Tokenizer:
                 yield None, _unquote(piece)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text; control tokens in it are spelled out."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        """Ids of plain text; control tokens in it are spelled out. Raises GemmaError for text that is no Unicode."""
+        try:
+            return self._backend.encode(text, add_special_tokens=False).ids
+        except TypeError:  # what the library says of surrogates
+            raise GemmaError(f"a text has half a character in it: {shortened(ascii(text))}") from None
 
     def token_bytes(self) -> list[bytes]:
         """What each id stands for; b"" where there is none. Control tokens stand for their names."""

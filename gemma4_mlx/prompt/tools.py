@@ -32,13 +32,18 @@ class Tool:
         return {"type": "function", "function": function}
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Raises GemmaError, in one line that names the argument, where the arguments are not what was declared."""
+        """Raises GemmaError, in one line that names the argument, where the arguments are not what was declared.
+
+        So it does where the schema can't tell: where it is endless, or refers to what it has not.
+        """
         from jsonschema.exceptions import best_match
 
         try:
             error = best_match(_validator(self.parameters).iter_errors(arguments))
         except RecursionError:
             raise GemmaError(f"{self.name}: the arguments are nested too deep") from None
+        except Exception as error:  # a reference to nothing, a number too large to divide: schemas are somebody else's
+            raise GemmaError(f"{self.name}: the arguments can't be checked ({shortened(str(error))})") from None
         if error is not None:
             path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
             where = f"argument {path.removeprefix('.')}: " if path else ""
@@ -90,7 +95,7 @@ def _check_schema(tool: Tool) -> None:
     try:
         _validator(tool.parameters).check_schema(tool.parameters)
         simplified(tool.parameters)
-    except (GemmaError, SchemaError, RecursionError) as error:
+    except (GemmaError, SchemaError, RecursionError, AttributeError, TypeError, ValueError) as error:
         message = error.message if isinstance(error, SchemaError) else one_line(error)
         raise GemmaError(f"tool {tool.name}: {shortened(message)}") from None
 

@@ -1,0 +1,103 @@
+"""Conversations with media: the same order in the API, the command and the chat, and files that hold none."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from media.media_files import tone, video_bytes, wav_bytes
+from test_processor import shown
+
+from gemma4_mlx import api
+from gemma4_mlx.commands import conversation
+from gemma4_mlx.commands.generate import make_parser, messages
+from gemma4_mlx.commands.options import media_options
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.video import load_video
+from gemma4_mlx.prompt.processor import Processor
+from gemma4_mlx.prompt.prompt import Prompt
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> str:
+    (tmp_path / "film.mp4").write_bytes(video_bytes(count=3, rate=1, sound=tone(1.0, 48_000)))
+    return str(tmp_path / "film.mp4")
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> str:
+    (tmp_path / "note.wav").write_bytes(wav_bytes(tone(0.4)))
+    return str(tmp_path / "note.wav")
+
+
+def of_the_api(processor: Processor, monkeypatch: pytest.MonkeyPatch, **media: Any) -> Prompt:
+    monkeypatch.setattr(api, "stream", lambda model, tokenizer, prompt, *rest: prompt)
+    return api.stream_generate(None, processor, "What happens?", **media)  # type: ignore[arg-type, return-value]
+
+
+def of_the_command(processor: Processor, *options: str) -> Prompt:
+    args = make_parser().parse_args(["-p", "What happens?", *options])
+    return processor.prompt(messages(args, media_options(args, processor.media)))
+
+
+def of_the_chat(processor: Processor, *files: tuple[Any, str]) -> Prompt:
+    parts = [part for kind, path in files for part in conversation.attach(kind, path, processor.media)]
+    return processor.prompt([conversation.user_turn("What happens?", parts)])
+
+
+def test_a_films_sound_follows_the_question_however_it_is_asked(
+    processor: Processor, film: str, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [
+        of_the_api(processor, monkeypatch, videos=[film], audio=[note]),
+        of_the_command(processor, "--video", film, "--audio", note),
+        of_the_chat(processor, ("audio", note), ("video", film)),
+    ]
+    image, sound = "<|image><|video|><image|>", "<|audio><|audio|><audio|>"
+    frames = f"00:00 {image} 00:01 {image} 00:02 {image}"
+    for prompt in asked:
+        once = re.sub(r"(<\|\w+\|>)\1*", r"\1", shown(processor, prompt.ids))
+        assert f"<|turn>user\n{frames}What happens?{sound}{sound}<turn|>" in once
+        assert [span.stop - span.start for span in prompt.spans if span.kind == "audio"] == [25, 10]
+
+
+def test_a_film_that_is_decoded_already_is_asked_about_alike(
+    processor: Processor, film: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = of_the_api(processor, monkeypatch, videos=[load_video(film)])
+    assert given.ids == of_the_command(processor, "--video", film).ids
+    silent = of_the_command(processor, "--video", film, "--no-soundtrack")
+    assert [[span.kind for span in prompt.spans].count("audio") for prompt in (given, silent)] == [1, 0]
+
+
+NAMED = "parts name a path or an address, not"
+CALLS = "message 1: tool_calls must be a list of objects, not"
+
+
+def part(**content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": [content]}
+
+
+def calls(value: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": "", "tool_calls": value}
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (part(type="image", path=5), f"image {NAMED} int"),
+        (part(type="audio", audio=[1]), f"audio {NAMED} list"),
+        (part(type="video_url", video_url={"url": 5}), f"video_url {NAMED} int"),
+        (part(type="audio", audio={"data": 5}), "message 1: the data of audio must be base64 text, not int"),
+        (calls(5), f"{CALLS} int"),
+        (calls({"a": 1}), f"{CALLS} dict"),
+        (calls([5]), "message 1: a tool call must have a function with a name"),
+    ],
+)
+def test_a_file_of_other_things_is_one_line(processor: Processor, tmp_path: Path, message: Any, line: str) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text(json.dumps([message]))
+    with pytest.raises(GemmaError) as error:
+        conversation.load(str(path), processor.media)
+    assert str(error.value) == f"{path}: {line}"

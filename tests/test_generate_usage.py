@@ -1,0 +1,131 @@
+"""`python -m gemma4_mlx.generate` used wrongly: one line on stderr, nothing on stdout, and the exit code."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from media.test_bad_inputs import IMAGES, SOUNDS, SOURCES, VIDEOS, in_folder
+
+from gemma4_mlx.commands.generate import main
+
+
+@pytest.fixture
+def folder(tiny_folder: Path) -> str:
+    return str(tiny_folder)
+
+
+def run(folder: str, *options: str) -> int:
+    return main(["--model", folder, "--temp", "0", "-m", "8", *options])
+
+
+# (options, exit code, the line); every file of the media tables follows with exit code 1
+USAGE = [
+    ([], 2, 'no prompt: give --prompt TEXT, or --prompt - to read it from standard input'),
+    (["-p", "-", "--image", "-"], 2, "standard input can be read once: only one option may be -"),
+    (["-p", "x", "--max-tokens", "0"], 2, "max_tokens must be from 1 up, not 0"),
+    (["-p", "x", "--max-tokens", "-5"], 2, "max_tokens must be from 1 up, not -5"),
+    (["-p", "x", "--temp", "-1"], 2, "temperature must be from 0 to 100, not -1.0"),
+    (["-p", "x", "--temp", "nan"], 2, "temperature must be from 0 to 100, not nan"),
+    (["-p", "x", "--top-p", "0"], 2, "top_p must be over 0 and at most 1, not 0.0"),
+    (["-p", "x", "--top-k", "-1"], 2, "top_k must be from 0 up, not -1"),
+    (["-p", "x", "--min-p", "7"], 2, "min_p must be from 0 to 1, not 7.0"),
+    (["-p", "x", "--repetition-penalty", "0"], 2, "repetition_penalty must be over 0 up to 100, not 0.0"),
+    (["-p", "x", "--seed", "-1"], 2, "seed must be from 0 to 2**64 - 1, not -1"),
+    (["-p", "x", "--max-kv-size", "1"], 2, "max_kv_size must be from 2 up, not 1"),
+    (
+        ["-p", "x", "--max-kv-size", "9"],
+        1,
+        "the prompt has 18 tokens; at most 8 can be read: shorten it, or raise max_kv_size (the model has 8192)",
+    ),
+    (["-p", "x", "--prefill-step-size", "0"], 2, "prefill_step_size must be from 1 up, not 0"),
+    (["-p", "caf\udce9"], 2, "'caf\\udce9' is not UTF-8 text; write it in UTF-8"),
+    (["-p", "x", "--system", "\udcff"], 2, "'\\udcff' is not UTF-8 text; write it in UTF-8"),
+    (["-p", "x", "--prefill-response=\udcff"], 2, "'--prefill-response=\\udcff' is not UTF-8 text; write it in UTF-8"),
+    (["-p", "x" * 20_000], 1, "the prompt has 20017 tokens; at most 8191 can be read: shorten it"),
+]  # fmt: skip
+FILES = [
+    (option, name, content, line)
+    for option, table in (("--image", IMAGES), ("--audio", SOUNDS), ("--video", VIDEOS))
+    for name, content, options, line in table
+    if not options and not isinstance(content, tuple)
+]
+ADDRESSES = [(source, line) for _, source, options, line in SOURCES if not options and isinstance(source, str)]
+
+
+@pytest.mark.parametrize(("options", "code", "line"), USAGE)
+def test_wrong_use_is_one_line(
+    folder: str, options: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", folder, *options]) == code
+    assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+@pytest.mark.parametrize(("option", "name", "content", "line"), FILES, ids=lambda value: str(value)[:30])
+def test_bad_files_are_one_line(
+    *,
+    folder: str,
+    option: str,
+    name: str,
+    content: Any,
+    line: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = in_folder(name, content, tmp_path)
+    assert run(folder, "-p", "x", option, path) == 1
+    assert capsys.readouterr() == ("", f"error: {line}\n".replace("{}", str(tmp_path)))
+
+
+@pytest.mark.parametrize(("address", "line"), ADDRESSES)
+def test_bad_addresses_are_one_line(folder: str, address: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "-p", "x", "--image", address) == 1
+    assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+def test_sixty_bad_inputs() -> None:
+    assert len(USAGE) + len(FILES) + len(ADDRESSES) >= 60
+
+
+VARIABLES = ["[1]", "[" * 100_000, '{"messages": []}', '{"self": 1}', '{"tools": []}']
+
+
+@pytest.mark.parametrize(
+    "option", ["--image-tokens=281", "--no-such-option", *(f"--chat-template-config={value}" for value in VARIABLES)]
+)
+def test_argparse_errors_exit_with_2(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["-p", "x", option])
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_model_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "/nowhere/at/all", "-p", "x"]) == 1
+    line = "error: /nowhere/at/all: no such folder, nor the name of a Hub repository (owner/name)\n"
+    assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+@pytest.mark.parametrize(
+    ("schema", "options", "code", "line"),
+    [
+        (None, [], 1, "error: --json-schema "),
+        ("null", [], 2, "error: the JSON schema must be an object"),
+        ('{"type": "nothing"}', [], 2, "error: the JSON schema is not one"),
+        ("{}", ["--stop", "x"], 2, "error: an answer that keeps to a JSON schema can't be begun or stopped"),
+        ("{}", ["--prefill-response", "x"], 2, "error: an answer that keeps to a JSON schema can't be begun or"),
+    ],
+)
+def test_a_wrong_schema_is_told_before_the_model_is_looked_for(
+    *, schema: str | None, options: list[str], code: int, line: str, plan: list[str], tmp_path: Path, capsys: Any
+) -> None:
+    if schema is not None:
+        (tmp_path / "s.json").write_text(schema)
+    given = ["--model", "/nowhere/at/all", "-p", "x", "--json-schema", str(tmp_path / "s.json"), *options, *plan]
+    assert main(given) == code
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "/nowhere/at/all", "-p", "x", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
