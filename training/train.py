@@ -29,6 +29,7 @@ POOL = 96
 AUX_WEIGHT = 0.3
 # About the weights in one microbatch: sums, so that a batch of few samples counts less.
 ANSWER_SCALE, AUX_SCALE = 60, 300
+LOG_EVERY = 50
 
 
 class Stream:
@@ -63,6 +64,70 @@ def save(path: Path, state: dict) -> None:
     partial.replace(path)
 
 
+class Run:
+    """What a training run consists of, new or continued from its last checkpoint.
+
+    Attributes:
+        step: optimizer steps so far.
+        seconds: time spent on them.
+    """
+
+    def __init__(self, folder: Path, seed: int, rank: int, weights: Path | None, fresh: bool) -> None:
+        self.checkpoint = folder / "checkpoint.pt"
+        self.model = Unified(Architecture(), AUX_CLASSES)
+        self.optimizer = Optimizer(self.model)
+        self.stream = Stream(Encoder(Tokenizer.from_file(str(TOKENIZER))), seed, rank)
+        self.step, self.seconds = 0, 0.0
+        if weights:
+            exported = load_file(weights / "model.safetensors")
+            known = {name: value.float() for name, value in exported.items()}
+            self.model.load_state_dict({**self.model.state_dict(), **known})
+        elif self.checkpoint.exists() and not fresh:
+            state = torch.load(self.checkpoint, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load(state["optimizer"])
+            self.step, self.seconds, self.stream.pool = state["step"], state["seconds"], state["pool"]
+        # Its gradient would cost a tenth of the time.
+        self.model.model["vision_embedder"].patch_ln1.requires_grad_(False)
+
+    def save(self) -> None:
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state(), "step": self.step}
+        save(self.checkpoint, state | {"seconds": self.seconds, "pool": self.stream.pool})
+
+    def compile(self) -> None:
+        """Fuses the blocks."""
+        torch._dynamo.config.recompile_limit = 32  # both kinds of layers, in every kind of batch
+        for block in self.model.model["language_model"].layers:
+            block.compile(dynamic=True)
+
+    def learn(self, scale: float) -> tuple[float, float, int]:
+        """One step with the learning rates times `scale`; returns both losses and the batch's tokens."""
+        batch = self.stream.next()
+        answer, aux = losses(self.model, batch)
+        (answer + AUX_WEIGHT * aux).backward()
+        self.optimizer.step(scale)
+        self.step += 1
+        return float(answer.detach()), float(aux.detach()), batch.ids.numel()
+
+
+class Log:
+    """A line in log.jsonl every 50 steps: losses in the mean since the last one, tokens since the start."""
+
+    def __init__(self, run: Run, world: int) -> None:
+        self.file = run.checkpoint.with_name("log.jsonl").open("a" if run.step else "w")
+        self.world, self.tokens, self.sums = world, 0, [0.0, 0.0]
+
+    def add(self, run: Run, progress: float, answer: float, aux: float, tokens: int) -> None:
+        self.tokens += tokens * self.world
+        self.sums = [self.sums[0] + answer, self.sums[1] + aux]
+        if run.step % LOG_EVERY:
+            return
+        line = {"step": run.step, "minutes": round(run.seconds / 60, 2), "progress": round(progress, 4)}
+        line |= {"loss": round(self.sums[0] / LOG_EVERY, 4), "aux": round(self.sums[1] / LOG_EVERY, 4)}
+        print(json.dumps(line | {"tokens": self.tokens}), file=self.file, flush=True)
+        self.sums = [0.0, 0.0]
+
+
 def shared_progress(seconds: float, budget: float) -> float:
     """Rank 0's clock, so that all ranks use one learning rate."""
     value = torch.tensor([seconds / budget])
@@ -71,69 +136,20 @@ def shared_progress(seconds: float, budget: float) -> float:
     return float(value)
 
 
-def train(
-    minutes: float,
-    seed: int,
-    fresh: bool,
-    save_every: float,
-    rate: float,
-    run: Path,
-    weights: Path | None,
-    compiled: bool,
-) -> None:
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1:
-        dist.init_process_group("gloo")
-    rank = dist.get_rank() if world > 1 else 0
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(seed)
-    run.mkdir(parents=True, exist_ok=True)
-    encoder = Encoder(Tokenizer.from_file(str(TOKENIZER)))
-    model = Unified(Architecture(), AUX_CLASSES)
-    optimizer, stream, step, used = Optimizer(model), Stream(encoder, seed, rank), 0, 0.0
-    checkpoint = run / "checkpoint.pt"
-    if weights:
-        exported = load_file(weights / "model.safetensors")
-        model.load_state_dict({**model.state_dict(), **{name: value.float() for name, value in exported.items()}})
-    elif checkpoint.exists() and not fresh:
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load(state["optimizer"])
-        step, used, stream.pool = state["step"], state["seconds"], state["pool"]
-    model.model["vision_embedder"].patch_ln1.requires_grad_(False)  # its gradient would cost a tenth of the time
-    if compiled:
-        torch._dynamo.config.recompile_limit = 32  # both kinds of layers, in every kind of batch
-        for block in model.model["language_model"].layers:
-            block.compile(dynamic=True)
-    log = (run / "log.jsonl").open("a" if step else "w") if rank == 0 else None
+def train(run: Run, log: Log | None, budget: float, rate: float, save_every: float) -> None:
+    """Until `budget` seconds are used; one of the ranks has a log, and saves every so many seconds."""
     last = saved = time.monotonic()
-    seen, sums = 0, [0.0, 0.0]
-    while (progress := shared_progress(used, minutes * 60)) < 1:
-        batch = stream.next()
-        answer, aux = losses(model, batch)
-        (answer + AUX_WEIGHT * aux).backward()
-        optimizer.step(rate * decay(progress))
-        step += 1
+    while (progress := shared_progress(run.seconds, budget)) < 1:
+        learned = run.learn(rate * decay(progress))
         now = time.monotonic()
-        used, last = used + now - last, now
-        seen += batch.ids.numel()
-        sums = [sums[0] + float(answer.detach()), sums[1] + float(aux.detach())]
-        if log and step % 50 == 0:
-            line = {"step": step, "minutes": round(used / 60, 2), "progress": round(progress, 4)}
-            line |= {"loss": round(sums[0] / 50, 4), "aux": round(sums[1] / 50, 4), "tokens": seen * world}
-            print(json.dumps(line), file=log, flush=True)
-            sums = [0.0, 0.0]
-        if log and now - saved > save_every * 60:
+        run.seconds, last = run.seconds + now - last, now
+        if log:
+            log.add(run, progress, *learned)
+        if log and now - saved > save_every:
             saved = now
-            save(checkpoint, snapshot(model, optimizer, stream, step, used))
-    if rank == 0:
-        save(checkpoint, snapshot(model, optimizer, stream, step, used))
-
-
-def snapshot(model: Unified, optimizer: Optimizer, stream: Stream, step: int, used: float) -> dict:
-    state = {"model": model.state_dict(), "optimizer": optimizer.state(), "step": step}
-    return state | {"seconds": used, "pool": stream.pool}
+            run.save()
+    if log:
+        run.save()
 
 
 def main() -> None:
@@ -147,7 +163,19 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="start from this exported folder instead of a checkpoint")
     parser.add_argument("--compile", action="store_true", help="fuse the blocks: a fifth faster after some minutes")
     args = parser.parse_args()
-    train(args.minutes, args.seed, args.fresh, args.save_every, args.rate, args.run, args.weights, args.compile)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        dist.init_process_group("gloo")
+    rank = dist.get_rank() if world > 1 else 0
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(args.seed)
+    args.run.mkdir(parents=True, exist_ok=True)
+    run = Run(args.run, args.seed, rank, args.weights, args.fresh)
+    if args.compile:
+        run.compile()
+    log = Log(run, world) if rank == 0 else None
+    train(run, log, args.minutes * 60, args.rate, args.save_every * 60)
 
 
 if __name__ == "__main__":
