@@ -31,7 +31,7 @@ def get_weather(city: str) -> str:
 
 server.run()
 """
-ROME, OSLO = "What is the weather in Rome?", "What is the weather in Oslo?"
+ROME, BERLIN, OSLO = (f"What is the weather in {city}?" for city in ("Rome", "Berlin", "Oslo"))
 ANSWER = "It is 17 degrees and sunny in Rome."
 
 
@@ -99,10 +99,10 @@ def test_nobody_to_ask_is_told_before_anything_is_loaded(run: Any, log: Path) ->
 
 
 def test_a_chat_asks_once_where_it_may_always_run(run: Any, log: Path) -> None:
-    code, out, err = run(chat.main, "--temp", "0", typed=f"{ROME}\na\n/clear\n{ROME}\n/exit\n")
-    assert (code, out.splitlines()) == (0, [ANSWER, ANSWER])
+    code, out, err = run(chat.main, "--temp", "0", typed=f"{ROME}\na\n{BERLIN}\n/exit\n")
+    assert (code, out.splitlines()) == (0, [ANSWER, ANSWER.replace("Rome", "Berlin")])
     assert err.count("[a]lways: ") == 1
-    assert asked(log) == ["asked Rome"] * 2
+    assert asked(log) == ["asked Rome", "asked Berlin"]
 
 
 def test_a_chat_keeps_calls_and_responses(run: Any, tmp_path: Path) -> None:
