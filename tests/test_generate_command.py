@@ -138,10 +138,10 @@ def test_ctrl_c_keeps_what_was_said(tiny_folder: Path) -> None:
     first = process.stdout.read(20)
     process.send_signal(signal.SIGINT)
     rest, err = process.communicate(timeout=20)
+    assert FOOTER.fullmatch(err), err
     assert process.returncode == 130
     assert len(first) == 20
     assert rest.endswith("\n")
-    assert FOOTER.fullmatch(err)
 
 
 def test_closed_pipe_and_full_disk(tiny_folder: Path) -> None:

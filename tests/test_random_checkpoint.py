@@ -65,7 +65,7 @@ def test_hidden_states_of_many_quantized_layers_stay_near_one(tmp_path: Path, bi
     model = load_model(write_checkpoint(tmp_path / "deep", config, dtype="bfloat16", bits=bits))
     hidden = model(model.embed(list(range(300, 340))))
     logits = np.array(model.logits(hidden))
-    assert len(model.layers) == 48
+    assert len(model.language_model.model.layers) == 48
     assert 0.5 < np.array(hidden.astype(mx.float32)).std() < 2
     assert np.isfinite(logits).all()
     assert 0.3 < logits.std() < 3

@@ -138,7 +138,8 @@ def test_another_model_is_an_error(saved: Path, tmp_path: Path, change: dict[str
 def test_a_small_change_of_one_matrix_is_another_model(saved: Path, tmp_path: Path) -> None:
     same = make_model(tmp_path)
     session_file.load(same, saved)
-    same.layers[1].mlp.down_proj.weight = same.layers[1].mlp.down_proj.weight * 1.001
+    mlp = same.language_model.model.layers[1].mlp
+    mlp.down_proj.weight = mlp.down_proj.weight * 1.001
     with pytest.raises(GemmaError, match="another model"):
         session_file.load(same, saved)
 
