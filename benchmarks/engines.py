@@ -55,10 +55,10 @@ class Ours:
         return len(prompt.ids), self._tokens(prompt, caches, 1)
 
     def turn(self, messages: Messages, picture: str | None, count: int) -> Iterator[Any]:
-        if len(messages) == 1:
-            self.session.clear()
         from gemma4_mlx.measure.speed import unguessed
 
+        if len(messages) == 1:
+            self.session.clear()
         prompt = self._prompt(messages, picture)
         hidden = self.session.read_hidden(prompt, len(prompt.ids) + count, CHUNK)
         yield from self.session.follow(unguessed(self.model, self.session.caches, hidden, count))

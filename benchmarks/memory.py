@@ -84,8 +84,9 @@ def plot(
         points = [(row["context"], row["total"] / GB) for row in found if row["kv_bits"] == kv_bits]
         label = f"gemma4_mlx, {name}, reading {CHUNK} tokens (computed)"
         axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    wanted = need()
     for chunk, style in ((OTHER_CHUNK, "-"), (CHUNK, ":")):
-        totals = [other_engines(need(), context, chunk) / GB for context in CONTEXTS]
+        totals = [other_engines(wanted, context, chunk) / GB for context in CONTEXTS]
         label = f"mlx-lm, mlx-vlm layout, reading {chunk:,} tokens (computed)"
         axes.plot(CONTEXTS, totals, style, marker="s", color="grey", label=label)
     for figures in measured:

@@ -131,7 +131,7 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
     try:
         attach(model, str(folder))
     except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
-        said = shortened(str(error)) or type(error).__name__
+        said = shortened(one_line(error))
         raise GemmaError(f"{folder}: the adapters do not fit this model ({said})") from None
 
 

@@ -37,10 +37,13 @@ def run(
 def check_text(words: Sequence[str]) -> None:
     """Raises UsageError for a word that is not UTF-8 text: Python reads stray bytes as what no tokenizer takes."""
     for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"{shortened(ascii(word))} is not UTF-8 text; write it in UTF-8") from None
+        if not is_text(word):
+            raise UsageError(f"{shortened(ascii(word))} is not UTF-8 text; write it in UTF-8")
+
+
+def is_text(words: str) -> bool:
+    """Whether all of it are characters: bytes that are none come out of shells, terminals and pipes as half a pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in words)
 
 
 def add_debug(parser: argparse._ActionsContainer) -> None:

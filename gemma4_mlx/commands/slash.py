@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gemma4_mlx.commands import conversation
+from gemma4_mlx.commands.common import is_text
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
@@ -79,11 +80,6 @@ def kind_of(path: str) -> "MediaKind | None":
     """What a file's name says it is."""
     ending = os.path.splitext(path)[1].lower()
     return next((kind for kind, endings in ENDINGS.items() if ending and ending in endings.split()), None)
-
-
-def is_text(line: str) -> bool:
-    """Whether all of it are characters: bytes that are none come out of some terminals and pipes as half a pair."""
-    return not any("\ud800" <= character <= "\udfff" for character in line)
 
 
 def follow(chat: "Chat", line: str) -> None:

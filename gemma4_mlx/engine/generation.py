@@ -79,8 +79,7 @@ def stream(
     With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. Raises
     GemmaError where the prompt leaves no room in the model's context, or, behind the last piece, where an answer that
     has a grammar did not come to its end; UsageError for a session of another model or with other caches than the
-    options ask for; DoesNotFitError where it does not fit into memory: then weights that are
-    still on disk stay there.
+    options ask for; DoesNotFitError where it does not fit into memory: then weights that are still on disk stay there.
     """
     total = check_length(model, prompt, options)
     plan = _checked_plan(model, prompt, options, total, session, drafter)

@@ -6,7 +6,7 @@ from typing import Any
 
 from training.data import texts, tools
 from training.data.phrases import expand
-from training.data.sample import Sample, user
+from training.data.sample import END, Sample, user
 from training.data.tools import Declared
 
 Turns = list[dict[str, Any]]
@@ -45,24 +45,33 @@ def _assistant(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
 
 
+def _thought(rng: random.Random, held_out: bool, text: str) -> str | None:
+    """In training some calls and answers come after a thought."""
+    return text if not held_out and rng.random() < 0.1 else None
+
+
 def _calling(
     task: str, rng: random.Random, held_out: bool, messages: Turns, declared: list[Declared], call: str
 ) -> Sample:
-    """The sample that ends with a call, in training sometimes after a thought."""
-    thought = NEED if not held_out and rng.random() < 0.1 else None
-    listed = [d.declaration() for d in declared]
-    return Sample(task=task, messages=messages, answer=call, tools=listed, thought=thought, end="<|tool_response>")
+    """The sample that ends with a call."""
+    return _sample(task, messages, declared, call, _thought(rng, held_out, NEED), "<|tool_response>")
 
 
 def _answering(
     task: str, rng: random.Random, held_out: bool, messages: Turns, declared: list[Declared], said: str
 ) -> Sample:
-    """The sample that ends with the answer to a response, in training sometimes after a thought."""
-    thought = GOT if not held_out and rng.random() < 0.1 else None
+    """The sample that ends with the answer to a response."""
+    thought = _thought(rng, held_out, GOT)
     if thought and rng.random() < 0.7:
         messages[-2]["reasoning"] = NEED
-    listed = [d.declaration() for d in declared]
-    return Sample(task=task, messages=messages, answer=said, tools=listed, thought=thought)
+    return _sample(task, messages, declared, said, thought)
+
+
+def _sample(
+    task: str, messages: Turns, declared: list[Declared], answer: str, thought: str | None = None, end: str = END
+) -> Sample:
+    listed = [tool.declaration() for tool in declared]
+    return Sample(task=task, messages=messages, answer=answer, tools=listed, thought=thought, end=end)
 
 
 def _written(tool: Declared, about: str) -> str:
@@ -120,5 +129,4 @@ def no_call(rng: random.Random, held_out: bool) -> Sample:
         tool = rng.choice(declared)
         messages = _finished(rng, tool, tools.about(rng, tool.tool, held_out), held_out)
     talked = texts.talk(rng, held_out)
-    listed = [d.declaration() for d in declared]
-    return Sample(task="no call", messages=[*messages, *talked.messages], answer=talked.answer, tools=listed)
+    return _sample("no call", [*messages, *talked.messages], declared, talked.answer)
