@@ -1,7 +1,14 @@
 """The errors a user can cause. Each is one line that says what, why and what to do instead, and carries its exit code.
 
 Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 does not fit into memory, 130 interrupted.
+
+What can be used as far as it goes is no error but a note: `note` logs it, as a warning of the logger "gemma4_mlx".
 """
+
+import logging
+
+LOGGER = logging.getLogger("gemma4_mlx")
+"""Where notes go. Without a handler Python writes them to stderr; the commands show each as a line there."""
 
 
 class GemmaError(Exception):
@@ -20,6 +27,11 @@ class DoesNotFitError(GemmaError):
     """What is asked for needs more memory than may be used."""
 
     exit_code = 3
+
+
+def note(text: str) -> None:
+    """Says, in one line, what was found and what was made of it."""
+    LOGGER.warning("%s", visible(text))
 
 
 def visible(text: str) -> str:

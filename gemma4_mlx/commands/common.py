@@ -1,14 +1,24 @@
 """What every command does alike: one-line errors, exit codes, and output that can be a pipe."""
 
 import argparse
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from gemma4_mlx.errors import GemmaError, UsageError, one_line, shortened
+from gemma4_mlx.errors import LOGGER, GemmaError, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+CLEAR_LINE = "\r\x1b[K"
+
+
+class NoteHandler(logging.Handler):
+    """Prints notes to stderr, each on a line of its own, in the place of a status line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        clear = CLEAR_LINE if sys.stderr.isatty() else ""
+        print(f"{clear}note: {record.getMessage()}", file=sys.stderr, flush=True)
 
 
 def run(
@@ -16,6 +26,8 @@ def run(
 ) -> int:
     """Parses, runs, and turns every failure that a user can cause into one line on stderr and its exit code."""
     args = parser.parse_args(argv)
+    notes = NoteHandler()
+    LOGGER.addHandler(notes)
     try:
         check_text(sys.argv[1:] if argv is None else argv)
         code = command(args)
@@ -32,6 +44,8 @@ def run(
         discard_stdout()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, GemmaError) else EXIT_FAILED
+    finally:
+        LOGGER.removeHandler(notes)
 
 
 def check_text(words: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from gemma4_mlx.commands.common import CLEAR_LINE
 from gemma4_mlx.commands.reply import call_as_dict
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.prompt.calls import ToolCall
 
-DIM, RESET, CLEAR_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
+DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 # A reply could move the cursor or rename the window; a terminal gets its control characters as visible symbols.
 CONTROL_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}

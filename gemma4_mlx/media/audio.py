@@ -40,7 +40,16 @@ _ALLOWED_BAD_PACKETS = 0.01
 Blocks = Iterator[tuple[int, np.ndarray]]  # (sample rate, mono float32 samples)
 
 
-def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> list[np.ndarray]:
+class Clips(list[np.ndarray]):
+    """Consecutive clips of one sound, each float32 (frames, 640).
+
+    `notes`: what the user should know of how the file was read; empty where there is nothing to say.
+    """
+
+    notes: tuple[str, ...] = ()
+
+
+def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> Clips:
     """Decode sound into consecutive clips, each float32 (frames, 640); the last frame is padded with zeros.
 
     Args:
@@ -51,7 +60,7 @@ def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> list[np.ndar
         GemmaError: no sound, not a known format, damaged, cut short or longer than the limits.
     """
     if isinstance(source, tuple):
-        return _clips("audio array", _array_blocks(*source, limits=limits))
+        return Clips(_clips("audio array", _array_blocks(*source, limits=limits)))
     ready = read_source(source, limits)
     with ready.opened() as file:
         if is_cut_short(file):
@@ -60,7 +69,9 @@ def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> list[np.ndar
         stream = pick_stream(container, "audio", ready.name)
         if stream is None:
             raise GemmaError(f"{ready.name}: has no sound in it")
-        return _clips(ready.name, _file_blocks(container, stream, ready.name, limits))
+        clips = Clips(_clips(ready.name, _file_blocks(container, stream, ready.name, limits)))
+    clips.notes = tuple(ready.notes)
+    return clips
 
 
 def load_soundtrack(source: Source, limits: MediaLimits) -> list[np.ndarray]:

@@ -45,9 +45,11 @@ def open_container(source: Source, kind: str, limits: MediaLimits) -> "Iterator[
         "protocol_whitelist": "file",
         "max_pixels": str(limits.max_frame_pixels),
     }
+    # av before 19 raises for metadata that are no UTF-8 unless told otherwise; later ones replace what they can't read
+    metadata: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     target: Any = f"file:{source.data}" if isinstance(source.data, Path) else source.data
     try:
-        container = av.open(target, format=_demuxer(source), options=options, metadata_errors="replace")
+        container = av.open(target, "r", format=_demuxer(source), options=options, **metadata)
     except av.ArgumentError as error:  # what a demuxer outside the list gives
         raise GemmaError(f"{source.name}: is not {_NAMES[kind]}") from error
     except (av.FFmpegError, ValueError, OSError) as error:

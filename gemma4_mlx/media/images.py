@@ -5,7 +5,7 @@ Sizes follow transformers' `Gemma4UnifiedImageProcessor` (get_aspect_ratio_prese
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +30,12 @@ class Patches:
     Attributes:
         pixels: uint8 (n, 6912), each row one 48 x 48 patch flattened as (row, column, channel).
         positions: int32 (n, 2), the patch's column and row.
+        notes: what the user should know of how the file was read; empty where there is nothing to say.
     """
 
     pixels: np.ndarray
     positions: np.ndarray
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -51,9 +53,14 @@ def load_image(source: Any, budget: int = 280, limits: MediaLimits = MediaLimits
         GemmaError: not an image of a known format, broken, or larger than the limits.
         UsageError: a budget the model was not trained with.
     """
+    from PIL import Image
+
     check_budget(budget)
+    if not isinstance(source, np.ndarray | Image.Image):
+        source = read_source(source, limits)
     with warnings.catch_warnings(action="ignore"):  # of odd metadata, and of sizes on which our own limit decides
-        return to_patches(_to_rgb_image(source, limits), budget)
+        patches = to_patches(_to_rgb_image(source, limits), budget)
+    return replace(patches, notes=tuple(source.notes)) if isinstance(source, Source) else patches
 
 
 def to_patches(image: "Image.Image | np.ndarray", budget: int, patch: int = PATCH) -> Patches:
@@ -93,16 +100,13 @@ def check_budget(budget: int) -> None:
         raise UsageError(f"{budget} tokens an image: choose one of {', '.join(map(str, BUDGETS))}")
 
 
-def _to_rgb_image(source: Any, limits: MediaLimits) -> "Image.Image":
-    from PIL import Image
-
+def _to_rgb_image(source: "Source | np.ndarray | Image.Image", limits: MediaLimits) -> "Image.Image":
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
-    if isinstance(source, Image.Image):
+    if not isinstance(source, Source):
         return _guarded("image", source, limits)
-    ready = read_source(source, limits)
-    with ready.opened() as stream:
-        return _guarded(ready.name, _open(ready, stream), limits)
+    with source.opened() as stream:
+        return _guarded(source.name, _open(source, stream), limits)
 
 
 def _open(source: Source, stream: IO[bytes]) -> "Image.Image":

@@ -13,11 +13,11 @@ import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from gemma4_mlx.errors import GemmaError, visible
+from gemma4_mlx.errors import GemmaError, note, visible
 
 _SPOOL_BYTES = 32 * 2**20  # copies up to this size stay in memory, larger ones go to a temporary file
 _CHUNK_BYTES = 2**20
@@ -51,10 +51,21 @@ class MediaLimits:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something a decoder can open: a local path or a seekable binary stream. Messages call it `name`."""
+    """Something a decoder can open: a local path or a seekable binary stream. Messages call it `name`.
+
+    `notes` gathers what was found in it that the user should know of.
+    """
 
     name: str
     data: Path | IO[bytes]
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Says, once, that the file is used in another way than one would expect: in part, or repaired."""
+        line = f"{self.name}: {text}"
+        if line not in self.notes:
+            self.notes.append(line)
+            note(line)
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:

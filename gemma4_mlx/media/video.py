@@ -32,11 +32,13 @@ class Video:
         frames: one Patches for each sampled frame.
         timestamps: when each is shown, in seconds from the first frame of the video.
         soundtrack: clips as `load_audio` gives them; empty if there is no sound or it was not asked for.
+        notes: what the user should know of how the file was read; empty where there is nothing to say.
     """
 
     frames: list[Patches]
     timestamps: list[float]
     soundtrack: list[np.ndarray]
+    notes: tuple[str, ...] = ()
 
 
 def load_video(
@@ -62,7 +64,7 @@ def load_video(
     choose = functools.partial(sample_times, max_frames=max_frames, fps=fps)
     sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, choose, budget, limits)
     sound = load_soundtrack(ready, limits) if soundtrack else []
-    return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound)
+    return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, tuple(ready.notes))
 
 
 def sample_times(times: np.ndarray, end: float, max_frames: int, fps: float | None) -> np.ndarray:

@@ -171,6 +171,7 @@ class _Builder:
         self._turns: list[int] = []
         self._ids: list[int] = []
         self._spans: list[Span] = []
+        self._notes: list[str] = []
         self._text = ""
 
     def text(self, text: str) -> None:
@@ -186,6 +187,7 @@ class _Builder:
 
     def media(self, item: Media) -> None:
         tokens = self._tokens
+        self._notes += getattr(item, "notes", ())  # a list of clips that somebody made has none
         if isinstance(item, Patches):
             self._span("image", tokens.image, item, tokens.image_start, tokens.image_end)
         elif isinstance(item, Video):
@@ -215,7 +217,7 @@ class _Builder:
             raise GemmaError(
                 f"the prompt has {found} media placeholders for {rows} features; is tokenizer.json damaged?"
             )
-        return Prompt(tuple(self._ids), tuple(self._spans), tuple(self._turns))
+        return Prompt(tuple(self._ids), tuple(self._spans), tuple(self._turns), tuple(self._notes))
 
 
 def _check_features(item: Media, vision: VisionConfig | None, audio: AudioConfig | None) -> None:

@@ -62,12 +62,14 @@ class Place:
 class Prompt:
     """Token ids with placeholders expanded, and the media spans in order of position.
 
-    `turns` are the positions where turns begin, the last of them the model's own.
+    `turns` are the positions where turns begin, the last of them the model's own; `notes` say what of the messages and
+    their media could only be used in part, or otherwise than given.
     """
 
     ids: Sequence[int]
     spans: Sequence[Span] = field(default_factory=tuple)
     turns: Sequence[int] = ()
+    notes: Sequence[str] = ()
 
     def vision_blocks(self) -> list[tuple[int, int]]:
         """`(start, stop)` of each contiguous run of image and video placeholders: spans that touch are one block."""
