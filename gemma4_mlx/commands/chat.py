@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 
 from gemma4_mlx.commands import slash
-from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, run
+from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, explained, run
 from gemma4_mlx.commands.line_input import ReadLine, line_reader, read_message
 from gemma4_mlx.commands.options import (
     add_common_options,
@@ -14,10 +14,9 @@ from gemma4_mlx.commands.options import (
     model_name,
     reply_options,
 )
-from gemma4_mlx.commands.talk import FAILURES, Chat
+from gemma4_mlx.commands.talk import Chat
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import add_tool_options, check_tool_usage, open_tools
-from gemma4_mlx.errors import one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,11 +73,11 @@ def take_turn(chat: Chat, line: str) -> bool:
         slash.follow(chat, line)
     except BrokenPipeError:
         raise
-    except FAILURES as error:
+    except Exception as error:
         chat.terminal.end()
         if chat.args.debug:
             traceback.print_exc()
-        chat.terminal.note(f"error: {one_line(error)}")
+        chat.terminal.note(f"error: {explained(error)}")
         return False
     except KeyboardInterrupt:
         chat.terminal.end()

@@ -1,6 +1,7 @@
-"""What every command does alike: one-line errors, exit codes, and output that can be a pipe."""
+"""What every command does alike: one-line errors, exit codes, notes, and standard streams that can be anything."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -24,7 +25,9 @@ class NoteHandler(logging.Handler):
 def run(
     command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parses, runs, and turns every failure that a user can cause into one line on stderr and its exit code."""
+    """Parse, run, and turn every failure into one line on stderr and its exit code."""
+    open_standard_streams()
+    write_any_text()
     args = parser.parse_args(argv)
     notes = NoteHandler()
     LOGGER.addHandler(notes)
@@ -38,21 +41,63 @@ def run(
     except BrokenPipeError:
         discard_stdout()
         return EXIT_FAILED
-    except (GemmaError, OSError, MemoryError, RuntimeError) as error:
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic in a Rust library is no Exception
         if args.debug:
             traceback.print_exc()
         discard_stdout()
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {explained(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, GemmaError) else EXIT_FAILED
     finally:
         LOGGER.removeHandler(notes)
 
 
+def explained(error: BaseException) -> str:
+    """What an error says to the user, in one line; one that nobody foresaw asks for a report."""
+    said = one_line(error)
+    if isinstance(error, GemmaError | OSError | UnicodeError):
+        return said
+    if isinstance(error, ImportError):
+        return f"a package can't be imported ({said}); install gemma4_mlx again, with what it needs"
+    if isinstance(error, MemoryError):
+        return f"out of memory ({said}); close other programs, or ask for less at once"
+    if type(error) is RuntimeError:  # what MLX says, of memory for example
+        return said
+    return f"{type(error).__name__}: {said}; this is a fault of gemma4_mlx: please report it with what --debug prints"
+
+
+def open_standard_streams() -> None:
+    """Open the null device for each standard stream that is closed.
+
+    Python leaves None there, and the next file to be opened takes the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def write_any_text() -> None:
+    """Let text be UTF-8 in pipes and files whatever the locale, and let terminals of less show escapes for the rest."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if not stream.isatty() and stream.encoding.lower() not in ("utf-8", "utf8"):
+            stream.reconfigure(encoding="utf-8")
+        if stream is not sys.stdin:
+            stream.reconfigure(errors="backslashreplace")
+
+
 def check_text(words: Sequence[str]) -> None:
-    """Raises UsageError for a word that is not UTF-8 text: Python reads stray bytes as what no tokenizer takes."""
+    """Raise UsageError for a word that is not UTF-8 text: Python reads stray bytes as what no tokenizer takes."""
     for word in words:
-        if not is_text(word):
-            raise UsageError(f"{shortened(ascii(word))} is not UTF-8 text; write it in UTF-8")
+        if is_text(word):
+            continue
+        if is_text(os.fsencode(word).decode("utf-8", "surrogateescape")):
+            raise UsageError(f"{shortened(ascii(word))} is UTF-8, but the locale is not: set PYTHONUTF8=1")
+        raise UsageError(f"{shortened(ascii(word))} is not UTF-8 text; write it in UTF-8")
 
 
 def is_text(words: str) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands import conversation
+from gemma4_mlx.commands.common import explained
 from gemma4_mlx.commands.conversation import Message, Part
 from gemma4_mlx.commands.options import EIGHT_BITS, media_options, reply_options
 from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from gemma4_mlx.model.unified import Gemma4Unified
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
     from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
-
-FAILURES = (GemmaError, OSError, MemoryError, RuntimeError, UnicodeError)
-"""What spoils one turn and not the chat."""
 
 
 @dataclass
@@ -121,9 +119,9 @@ class Chat:
             told.append({"role": "assistant", "content": self.said.content})
         except BrokenPipeError:
             raise
-        except FAILURES as error:
+        except Exception as error:
             cures = "/retry sends it again, /clear makes room, a shorter question needs less"
-            raise GemmaError(f"{one_line(error)}; the question was taken back{self._kept()}: {cures}") from error
+            raise GemmaError(f"{explained(error)}; the question was taken back{self._kept()}: {cures}") from error
         self.terminal.end()
         if self.said.finish_reason == "interrupted" and not self.said.content:
             self.terminal.note(

@@ -1,0 +1,184 @@
+"""What every command does alike, tried with a command that does whatever the test asks for."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gemma4_mlx.commands.common import add_debug, run
+from gemma4_mlx.errors import GemmaError, note
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = """
+import argparse, os, sys
+from gemma4_mlx.commands.common import add_debug, run
+parser = argparse.ArgumentParser()
+add_debug(parser)
+parser.add_argument("--text", default="")
+{body}
+sys.exit(run(command, parser, None))
+"""
+CLOSE = {"<": "<&-", ">": ">&-", "2>": "2>&-"}
+
+
+class PanicException(BaseException):
+    """As Rust libraries raise it: no Exception."""
+
+
+def execute(command: Callable[[argparse.Namespace], int], *options: str) -> int:
+    """The exit code of this command."""
+    parser = argparse.ArgumentParser()
+    add_debug(parser)
+    return run(command, parser, options)
+
+
+def fail(error: BaseException, *options: str) -> int:
+    """The exit code of a command in which this error is raised."""
+
+    def command(_: argparse.Namespace) -> int:
+        raise error
+
+    return execute(command, *options)
+
+
+def say(text: str) -> int:
+    """The exit code of a command that prints a text."""
+
+    def command(_: argparse.Namespace) -> int:
+        print(text)
+        return 0
+
+    return execute(command)
+
+
+def script(body: str, *words: str, closed: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a process of its own, with some of the standard streams closed by the shell."""
+    program = SCRIPT.format(body=body)
+    closing = " ".join(CLOSE[name] for name in closed.split())
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {closing}', "sh", sys.executable, "-c", program, *words],
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (GemmaError("a.png: is empty"), "a.png: is empty", 1),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device", 1),
+        (RuntimeError("[metal::malloc] too much"), "[metal::malloc] too much", 1),
+        (MemoryError(), "out of memory (MemoryError); close other programs, or ask for less at once", 1),
+        (
+            ModuleNotFoundError("No module named 'av'"),
+            "a package can't be imported (No module named 'av'); install gemma4_mlx again, with what it needs",
+            1,
+        ),
+        (
+            KeyError("x"),
+            "KeyError: 'x'; this is a fault of gemma4_mlx: please report it with what --debug prints",
+            1,
+        ),
+        (
+            PanicException("index\nout of range"),
+            "PanicException: index out of range; "
+            "this is a fault of gemma4_mlx: please report it with what --debug prints",
+            1,
+        ),
+        (
+            RecursionError("too deep"),
+            "RecursionError: too deep; this is a fault of gemma4_mlx: please report it with what --debug prints",
+            1,
+        ),
+    ],
+)
+def test_any_exception_is_one_line(
+    error: BaseException, line: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fail(error) == code
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(KeyError("x"), "--debug") == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith("please report it with what --debug prints\n")
+
+
+def test_ctrl_c_and_exits_are_no_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(KeyboardInterrupt()) == 130
+    with pytest.raises(SystemExit):
+        fail(SystemExit(5))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_note_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    def command(_: argparse.Namespace) -> int:
+        note("a.flac: 2 of 3 s are there")
+        return 0
+
+    assert execute(command) == 0
+    assert capsys.readouterr().err == "note: a.flac: 2 of 3 s are there\n"
+    note("a library's caller reads it from the log")
+    assert [record.getMessage() for record in caplog.records] == [
+        "a.flac: 2 of 3 s are there",
+        "a library's caller reads it from the log",
+    ]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("closed", ["<", ">", "2>", "< > 2>"])
+def test_closed_streams_are_the_null_device(closed: str, tmp_path: Path) -> None:
+    """A file that is opened later does not take their numbers."""
+    body = f"""
+def command(args):
+    with open({str(tmp_path / "kept")!r}, "w") as kept:
+        print("answer"); print("said", file=sys.stderr); sys.stdout.flush()
+        kept.write(f"{{kept.fileno() > 2}} {{sys.stdin.read()!r}} {{sys.stdin.isatty()}}")
+    return 0
+"""
+    done = script(body, closed=closed)
+    assert done.returncode == 0
+    assert (tmp_path / "kept").read_text().startswith("True ''")
+    assert done.stdout == (b"" if ">" in closed.split() else b"answer\n")
+    assert done.stderr == (b"" if "2>" in closed.split() else b"said\n")
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_pipe_gets_utf8_whatever_the_locale() -> None:
+    body = r"""
+def command(args):
+    import json
+    print(json.dumps({"a": "Gr\u00fc\u00dfe \U0001f600"}, ensure_ascii=False))
+    return 0
+"""
+    done = script(body, **ASCII)
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"a": "Gr\u00fc\u00dfe \U0001f600"}
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("Gr\u00fc\u00dfe".encode(), b"is UTF-8, but the locale is not: set PYTHONUTF8=1\n"),
+        (b"Gr\xfc", b"is not UTF-8 text; write it in UTF-8\n"),
+    ],
+)
+def test_words_that_the_locale_cannot_read(word: bytes, line: bytes) -> None:
+    done = script("def command(args): return 0", "--text", os.fsdecode(word), **ASCII)
+    assert done.returncode == 2
+    assert done.stderr.endswith(line)
+
+
+def test_half_a_character_is_shown_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert say("a\ud800b") == 0
+    assert capsys.readouterr().out == "a\\ud800b\n"
