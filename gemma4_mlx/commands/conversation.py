@@ -15,7 +15,7 @@ from gemma4_mlx.errors import GemmaError, one_line
 from gemma4_mlx.prompt.turns import Message, Part, decode, soundtracks_behind, user_turn
 
 if TYPE_CHECKING:
-    from gemma4_mlx.prompt.messages import MediaPart
+    from gemma4_mlx.prompt.parts import MediaPart
     from gemma4_mlx.prompt.processor import MediaOptions
     from gemma4_mlx.prompt.prompt import MediaKind
 

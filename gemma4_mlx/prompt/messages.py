@@ -7,35 +7,14 @@ media shapes in `MEDIA_PARTS`.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.prompt.prompt import MediaKind
+from gemma4_mlx.prompt.parts import MediaPart, read_part
 
 ROLES = ("system", "developer", "user", "assistant", "model", "tool")
 
-# part type -> kind, and the keys under which people put its source
-MEDIA_PARTS: Mapping[str, tuple[MediaKind, tuple[str, ...]]] = {
-    "image": ("image", ("image", "path", "url", "base64")),
-    "image_url": ("image", ("image_url",)),
-    "audio": ("audio", ("audio", "path", "url", "base64")),
-    "input_audio": ("audio", ("input_audio",)),
-    "audio_url": ("audio", ("audio_url",)),
-    "video": ("video", ("video", "path", "url", "base64")),
-    "video_url": ("video", ("video_url",)),
-}
-
-
 _THOUGHT = re.compile(r"(<\|channel>)(thought\n.*?)(<channel\|>)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class MediaPart:
-    """A picture, sound or film in a message: its kind and whatever names or holds it."""
-
-    kind: MediaKind
-    source: Any
 
 
 def read_messages(
@@ -91,39 +70,12 @@ def _read_content(content: Any, role: str, quote: Callable[[str], str], media: l
         return quote_first(content or "")
     if not isinstance(content, (list, tuple)):
         raise GemmaError(f"content must be text or a list of parts, not {type(content).__name__}")
-    parts = [_read_part(part, quote if number else quote_first) for number, part in enumerate(content)]
+    parts = [read_part(part, quote if number else quote_first) for number, part in enumerate(content)]
     found = [part for part in parts if isinstance(part, MediaPart)]
     if found and role in ("system", "developer"):
         raise GemmaError(f"a system message can't hold {found[0].kind}; put it into a user message")
     media += found
     return [{"type": part.kind} if isinstance(part, MediaPart) else part for part in parts]
-
-
-def _read_part(part: Any, quote: Callable[[str], str]) -> dict[str, str] | MediaPart:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return {"type": "text", "text": quote(part["text"])}
-    if not isinstance(kind, str) or kind not in MEDIA_PARTS:
-        raise GemmaError(f"a part must have a type among text, {', '.join(MEDIA_PARTS)}, not {kind!r}")
-    media_kind, keys = MEDIA_PARTS[kind]
-    for key in keys:
-        if part.get(key) is not None:
-            return MediaPart(media_kind, _source(part[key], key))
-    raise GemmaError(f"this {kind} part has no {' or '.join(keys)}")
-
-
-def _source(value: Any, key: str) -> Any:
-    """Unwraps `{"url": ...}` and `{"data": base64}`; bare base64 becomes a data URI."""
-    if isinstance(value, Mapping):
-        data = value.get("data")
-        if data is not None and not isinstance(data, str):
-            raise GemmaError(f"the data of {key} must be base64 text, not {type(data).__name__}")
-        value = value.get("url") if data is None else f"data:;base64,{data}"
-        if value is None:
-            raise GemmaError(f"{key} has neither url nor data")
-    if key == "base64" and isinstance(value, str) and not value.startswith("data:"):
-        return f"data:;base64,{value}"
-    return value
 
 
 def _tool_call(call: Any) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.media.sources import MediaLimits
 from gemma4_mlx.media.video import Video
-from gemma4_mlx.prompt.messages import MediaPart, quote_all, read_messages
+from gemma4_mlx.prompt.messages import quote_all, read_messages
+from gemma4_mlx.prompt.parts import MediaPart
 from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
 from gemma4_mlx.prompt.template import ChatTemplate, check_variables
 from gemma4_mlx.prompt.tokenizer import Tokenizer

@@ -37,7 +37,7 @@ def question(
 def decode(kind: "MediaKind", source: Any, options: "MediaOptions") -> list[Part]:
     """What is decoded of a source, as a part of a message; a film with sound is two. Raises GemmaError."""
     from gemma4_mlx.media.video import Video
-    from gemma4_mlx.prompt.messages import MediaPart
+    from gemma4_mlx.prompt.parts import MediaPart
     from gemma4_mlx.prompt.processor import load_part
 
     media = load_part(MediaPart(kind, source), options)
