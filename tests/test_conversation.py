@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from media.media_files import tone, video_bytes, wav_bytes
-from test_processor import shown
+from test_processor import PICTURE, shown
 
 from gemma4_mlx import api
 from gemma4_mlx.commands import conversation
@@ -101,3 +101,35 @@ def test_a_file_of_other_things_is_one_line(processor: Processor, tmp_path: Path
     with pytest.raises(GemmaError) as error:
         conversation.load(str(path), processor.media)
     assert str(error.value) == f"{path}: {line}"
+
+
+def test_a_conversation_of_another_client_comes_back_as_it_was(processor: Processor, tmp_path: Path, note: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": [{"type": "input_text", "text": "Go"}, {"type": "audio", "path": note}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Let me check."}], "tool_calls": [call, call]},
+        {"role": "tool", "tool_call_id": "c1", "content": {"t": 3}},
+        {"role": "tool", "tool_call_id": "c1", "content": [1, {"t": 3}]},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "audio", "path": note}, {"type": "text", "text": "And?"}]},
+    ]
+    (tmp_path / "talk.json").write_text(json.dumps(messages))
+    loaded = conversation.load(str(tmp_path / "talk.json"), processor.media)
+    assert processor.prompt(loaded).ids == processor.prompt(messages).ids
+    assert len(processor.prompt(loaded).spans) == 2
+    conversation.save(loaded, str(tmp_path / "again.json"))
+    assert json.loads((tmp_path / "again.json").read_text()) == messages
+
+
+def test_media_stay_with_their_message_when_messages_are_moved(processor: Processor, tmp_path: Path, film: str) -> None:
+    image = tmp_path / "red.png"
+    PICTURE.save(image)
+    messages = [
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "function": {"name": "f"}}]},
+        {"role": "user", "content": [{"type": "video", "path": film}]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "image", "path": str(image)}]},
+    ]
+    (tmp_path / "talk.json").write_text(json.dumps(messages))
+    loaded = conversation.load(str(tmp_path / "talk.json"), processor.media)
+    kinds = [[part["type"] for part in message["content"] if isinstance(part, dict)] for message in loaded]
+    assert kinds == [[], ["video", "audio"], ["image"]]

@@ -80,8 +80,14 @@ def test_control_tokens_in_tools_and_history_stay_text(processor: Processor) -> 
         ("The mark <|channel>thought opens it. IMPORTANT", "The mark <|channel>thought opens it. IMPORTANT"),
         ("<|channel>thought\nHm.", "<|channel>thought\nHm."),
         ("It ends with <channel|>. So.", "It ends with <channel|>. So."),
-        ("See: <|channel>thought\nno<channel|> thought", "See: <|channel>thought\nno<channel|> thought"),
+        ("<|channel>Hm.<channel|> Closed by <channel|>.", "Closed by <channel|>."),
         ("<|channel>thought\nHm.\n<channel|>Yes.", "Yes."),
+        ("\n <|channel>thought\nHm.\n<channel|>\nYes.", "Yes."),
+        ("<|channel>Hm.<channel|>Yes.", "Yes."),
+        ("<|channel><channel|>Yes.", "Yes."),
+        ("<|channel>thought\nHm.<channel|><|channel>thought\nWell.<channel|>Yes.", "Yes."),
+        ("<|channel>thought\nHm.<channel|>Yes. <|channel>thought\nWell.<channel|>No.", "Yes. No."),
+        ("See: <|channel>thought\nno<channel|> thought", "See:  thought"),
         ("<|channel>thought\nOpen <|channel> <turn|>\n<channel|>The <channel|> closes.", "The <channel|> closes."),
     ],
 )
@@ -187,10 +193,6 @@ def test_thinking_and_a_begun_answer(processor: Processor) -> None:
             "message 1: a system message can't hold image; put it into a user message",
         ),
         (
-            [*user(text("x")), {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}],
-            "message 2: the arguments of f are not JSON",
-        ),
-        (
             [*user(text("x")), {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[]"}}]}],
             "message 2: the arguments of f must be an object",
         ),
@@ -201,6 +203,43 @@ def test_thinking_and_a_begun_answer(processor: Processor) -> None:
         (
             [*user(text("x")), {"role": "assistant", "tool_calls": [{"id": "1"}]}],
             "message 2: a tool call must have a function with a name",
+        ),
+        (
+            [{"role": "user", "content": "x", "images": ["aGk="]}],
+            "message 1: images beside the content are not read; make them parts of the content",
+        ),
+        (user({"type": "text", "content": "x"}), "message 1: this text part has no text"),
+        (user({"type": "reasoning"}), "message 1: this reasoning part has no text or reasoning"),
+        (
+            user({"type": "thinking", "thinking": "x"}),
+            "message 1: thoughts belong to the assistant, not to a message of role user",
+        ),
+        (
+            user({"type": "tool_result", "tool_use_id": "1", "content": "x"}),
+            "message 1: a part must have a type among text, image, image_url, audio, input_audio, audio_url, video, "
+            "video_url, not 'tool_result'",
+        ),
+        (
+            [*user(text("x")), {"role": "tool", "content": [text("x"), {"type": "json"}]}],
+            "message 2: a part must have a type among text, image, image_url, audio, input_audio, audio_url, video, "
+            "video_url, not 'json'",
+        ),
+        (
+            [{"role": "user", "content": "x", "tool_calls": [{"function": {"name": "f"}}]}],
+            "message 1: tool_calls belong to the assistant, not to a message of role user",
+        ),
+        (
+            [{"role": "assistant", "reasoning": ["x"]}],
+            "message 1: reasoning, reasoning_content, thinking must be text",
+        ),
+        (
+            [{"role": "assistant", "tool_responses": ["x"]}],
+            "message 1: a tool response must be {'name': ..., 'response': ...}",
+        ),
+        ([{"role": "tool", "name": 5, "content": "x"}], "message 1: the name of a tool must be text, not int"),
+        (
+            [{"role": "tool", "content": b"x"}],
+            "message 1: content must be text, a list of parts or JSON, not bytes",
         ),
     ],
 )

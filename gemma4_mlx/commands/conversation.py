@@ -6,16 +6,15 @@ API takes it too. A film's sound is a part of its own without a path: it comes b
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.errors import GemmaError, one_line
 from gemma4_mlx.prompt.turns import Message, Part, decode, soundtracks_behind, user_turn
 
 if TYPE_CHECKING:
-    from gemma4_mlx.prompt.parts import MediaPart
     from gemma4_mlx.prompt.processor import MediaOptions
     from gemma4_mlx.prompt.prompt import MediaKind
 
@@ -61,34 +60,42 @@ def load(path: str, options: "MediaOptions") -> list[Message]:
     if not isinstance(messages, list):
         raise GemmaError(f"{path}: is not a list of messages; /save writes files that can be read here")
     try:
-        media = iter(read_messages(messages, str)[1])
-        return [_decoded(message, media, options) for message in messages]
+        read_messages(messages, str, lambda note: None)  # which are said when they are sent
+        return [_decoded(message, options) for message in messages]
     except GemmaError as error:
         raise GemmaError(f"{path}: {error}") from None
 
 
 def _as_json(message: Message) -> Message:
     content = message["content"]
-    if isinstance(content, str):
+    if not isinstance(content, list):
         return message
-    kept = [part for part in content if part["type"] == "text" or "path" in part]
-    named = [part if part["type"] == "text" else {"type": part["type"], "path": part["path"]} for part in kept]
-    return message | {"content": named}
+    return message | {"content": [_named(part) for part in content if not _is_decoded(part) or "path" in part]}
 
 
-def _decoded(message: Message, media: Iterator["MediaPart"], options: "MediaOptions") -> Message:
-    """The message with the next media of the iterator in the place of what names them."""
+def _named(part: Any) -> Any:
+    return {"type": part["type"], "path": part["path"]} if _is_decoded(part) else part
+
+
+def _is_decoded(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in ("image", "audio", "video")
+
+
+def _decoded(message: Mapping[str, Any], options: "MediaOptions") -> Message:
+    """The message with its media in the place of what names them."""
+    from gemma4_mlx.prompt.parts import read_media
+
     content = message.get("content")
     if not isinstance(content, list):
-        return {**message, "content": content or ""}
-    parts: list[Part] = []
+        return {**message, "content": "" if content is None else content}
+    parts: list[Any] = []
     for part in content:
-        if part["type"] == "text":
+        named = read_media(part)
+        if named is None:
             parts.append(part)
             continue
-        named = next(media)
         if not isinstance(named.source, str):
             found = type(named.source).__name__
             raise GemmaError(f"{part['type']} parts name a path or an address, not {found}")
         parts += attach(named.kind, named.source, options)
-    return {**message, "content": soundtracks_behind(parts)}
+    return {**message, "content": soundtracks_behind(parts) if any(map(_is_decoded, parts)) else parts}

@@ -234,7 +234,7 @@ class Chat:
 def not_sent(parts: Sequence[Part], messages: Sequence[Message]) -> list[Part]:
     """The parts that are in none of the messages. The same file attached twice is two parts."""
     contents = [message["content"] for message in messages]
-    sent = {id(part) for content in contents if not isinstance(content, str) for part in content}
+    sent = {id(part) for content in contents if isinstance(content, list) for part in content}
     return [part for part in parts if id(part) not in sent]
 
 

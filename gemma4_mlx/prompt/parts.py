@@ -1,6 +1,6 @@
-"""Parts of a message's content -> texts and media."""
+"""Parts of a message's content, in the shapes of all clients -> texts, thoughts and media."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,17 @@ MEDIA_PARTS: Mapping[str, tuple[MediaKind, tuple[str, ...]]] = {
     "video_url": ("video", ("video_url",)),
 }
 
+SAME_PARTS = {"input_text": "text", "output_text": "text", "input_image": "image_url", "input_video": "video_url"}
+"""Other clients' names of parts that are alike."""
+
+# part type -> the keys under which clients put its text
+THOUGHT_PARTS: Mapping[str, tuple[str, ...]] = {
+    "thinking": ("thinking", "text"),
+    "reasoning": ("text", "reasoning"),
+    "reasoning_text": ("text",),
+}
+TEXT_PARTS: Mapping[str, tuple[str, ...]] = {"text": ("text",), "refusal": ("refusal",), **THOUGHT_PARTS}
+
 
 @dataclass(frozen=True, slots=True)
 class MediaPart:
@@ -27,17 +38,55 @@ class MediaPart:
     source: Any
 
 
-def read_part(part: Any, quote: Callable[[str], str]) -> dict[str, str] | MediaPart:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return {"type": "text", "text": quote(part["text"])}
-    if not isinstance(kind, str) or kind not in MEDIA_PARTS:
-        raise GemmaError(f"a part must have a type among text, {', '.join(MEDIA_PARTS)}, not {kind!r}")
-    media_kind, keys = MEDIA_PARTS[kind]
+@dataclass(frozen=True, slots=True)
+class ThoughtPart:
+    """What the model thought, not said."""
+
+    text: str
+
+
+Part = dict[str, str] | MediaPart | ThoughtPart
+"""A text as `{"type": "text", "text": ...}`, or one of the others."""
+
+
+def read_parts(parts: Sequence[Any]) -> list[Part]:
+    """The parts. Raises GemmaError for one that is none, or lacks its text or source."""
+    return [read_media(part) or _read_text(part) for part in parts]
+
+
+def is_part(value: Any) -> bool:
+    """Whether a value is a part that can be read, going by its type."""
+    return _part_type(value) in (*TEXT_PARTS, *MEDIA_PARTS)
+
+
+def read_media(part: Any) -> MediaPart | None:
+    """What a part names or holds; None if it is of another kind. Raises GemmaError if it has no source."""
+    part_type = _part_type(part)
+    if part_type not in MEDIA_PARTS:
+        return None
+    kind, keys = MEDIA_PARTS[part_type]
     for key in keys:
         if part.get(key) is not None:
-            return MediaPart(media_kind, _source(part[key], key))
-    raise GemmaError(f"this {kind} part has no {' or '.join(keys)}")
+            return MediaPart(kind, _source(part[key], key))
+    raise GemmaError(f"this {part_type} part has no {' or '.join(keys)}")
+
+
+def _part_type(part: Any) -> str:
+    """The type of a part in the names used here; "" for what has none."""
+    given = part.get("type") if isinstance(part, Mapping) else None
+    return SAME_PARTS.get(given, given) if isinstance(given, str) else ""
+
+
+def _read_text(part: Any) -> dict[str, str] | ThoughtPart:
+    part_type = _part_type(part)
+    if part_type not in TEXT_PARTS:
+        given = part.get("type") if isinstance(part, Mapping) else None
+        raise GemmaError(f"a part must have a type among text, {', '.join(MEDIA_PARTS)}, not {given!r}")
+    keys = TEXT_PARTS[part_type]
+    text = next((part[key] for key in keys if isinstance(part.get(key), str)), None)
+    if text is None:
+        raise GemmaError(f"this {part_type} part has no {' or '.join(keys)}")
+    return ThoughtPart(text) if part_type in THOUGHT_PARTS else {"type": "text", "text": text}
 
 
 def _source(value: Any, key: str) -> Any:

@@ -1,14 +1,14 @@
 """Messages with media -> `Prompt`: the checkpoint's template, tokenizer and media settings in one place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gemma4_mlx.config import AudioConfig, ModelConfig, TokenIds, VisionConfig, read_json
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, note
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.media.sources import MediaLimits
 from gemma4_mlx.media.video import Video
@@ -101,7 +101,10 @@ class Processor:
         """
         check_variables(template_variables or {})
         quote = self.tokenizer.quote
-        read, parts = read_messages(messages, quote)
+        notes: list[str] = []
+        read, parts = read_messages(messages, quote, notes.append)
+        for text in notes:
+            note(text)
         variables = {
             "tools": quote_all(tools, quote) or None,
             "enable_thinking": enable_thinking,
@@ -110,7 +113,8 @@ class Processor:
         }
         rendered = self.template.render(read, **(variables | dict(template_variables or {})))
         loaded = [load_part(part, media or self.media) for part in parts]
-        return expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
+        prompt = expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
+        return replace(prompt, notes=(*notes, *prompt.notes))
 
 
 Media = Patches | Video | list[np.ndarray]

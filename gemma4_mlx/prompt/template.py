@@ -29,6 +29,7 @@ class ChatTemplate:
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.globals["raise_exception"] = _refuse
+        environment.tests["sequence"] = _is_sequence
         self._name = name
         try:
             self._template = environment.from_string(source)
@@ -68,3 +69,10 @@ def _read_text(path: Path) -> str:
 
 def _refuse(message: str) -> NoReturn:
     raise ValueError(message)
+
+
+def _is_sequence(value: Any) -> bool:
+    """Jinja's test, but false for objects: templates take a tool's result for a list of parts if it is true."""
+    from jinja2.tests import test_sequence
+
+    return test_sequence(value) and not isinstance(value, Mapping)
