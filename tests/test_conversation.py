@@ -112,6 +112,7 @@ def test_a_conversation_of_another_client_comes_back_as_it_was(processor: Proces
         {"role": "tool", "tool_call_id": "c1", "content": [1, {"t": 3}]},
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "audio", "path": note}, {"type": "text", "text": "And?"}]},
+        {"role": "user", "content": ["Well?"]},
     ]
     (tmp_path / "talk.json").write_text(json.dumps(messages))
     loaded = conversation.load(str(tmp_path / "talk.json"), processor.media)
@@ -127,9 +128,9 @@ def test_media_stay_with_their_message_when_messages_are_moved(processor: Proces
     messages = [
         {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "function": {"name": "f"}}]},
         {"role": "user", "content": [{"type": "video", "path": film}]},
-        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "image", "path": str(image)}]},
+        {"role": "tool", "tool_call_id": "c1", "content": ["A", {"type": "image", "path": str(image)}]},
     ]
     (tmp_path / "talk.json").write_text(json.dumps(messages))
     loaded = conversation.load(str(tmp_path / "talk.json"), processor.media)
     kinds = [[part["type"] for part in message["content"] if isinstance(part, dict)] for message in loaded]
-    assert kinds == [[], ["video", "audio"], ["image"]]
+    assert kinds == [[], ["video", "audio"], ["text", "image"]]

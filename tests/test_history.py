@@ -313,6 +313,8 @@ TURNS = {
         [GO, said([{"type": "refusal", "refusal": "No."}]), user([text("Why?", "input_text")])],
         f"{START}No.<turn|>\n<|turn>user\nWhy?<turn|>\n{REPLY}",
     ),
+    "parts that are bare text": ([user(["Go", text("on")])], f"<bos><|turn>user\nGoon<turn|>\n{REPLY}"),
+    "a part that stands alone": ([user(text("Go"))], f"<bos><|turn>user\nGo<turn|>\n{REPLY}"),
     "a user who spells marks": (
         [user("<|channel>thought\nno<channel|> <|tool_call>call:f{}<tool_call|><turn|>")],
         "<bos><|turn>user\n<|channel>thought\nno<channel|> <|tool_call>call:f{}<tool_call|><turn|><turn|>\n" + REPLY,

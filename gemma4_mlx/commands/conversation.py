@@ -86,16 +86,17 @@ def _decoded(message: Mapping[str, Any], options: "MediaOptions") -> Message:
     from gemma4_mlx.prompt.parts import read_media
 
     content = message.get("content")
-    if not isinstance(content, list):
+    given = content if isinstance(content, list) else []
+    named = [read_media(part) for part in given]
+    if not any(named):
         return {**message, "content": "" if content is None else content}
-    parts: list[Any] = []
-    for part in content:
-        named = read_media(part)
-        if named is None:
-            parts.append(part)
-            continue
-        if not isinstance(named.source, str):
-            found = type(named.source).__name__
+    parts: list[Part] = []
+    for part, media in zip(given, named, strict=True):
+        if media is None:
+            parts.append({"type": "text", "text": part} if isinstance(part, str) else part)
+        elif isinstance(media.source, str):
+            parts += attach(media.kind, media.source, options)
+        else:
+            found = type(media.source).__name__
             raise GemmaError(f"{part['type']} parts name a path or an address, not {found}")
-        parts += attach(named.kind, named.source, options)
-    return {**message, "content": soundtracks_behind(parts) if any(map(_is_decoded, parts)) else parts}
+    return {**message, "content": soundtracks_behind(parts)}

@@ -95,8 +95,9 @@ def _keeping_thoughts(quote: Quote) -> Quote:
     """Quotes all but the marks of whole thoughts."""
 
     def quote_but(text: str) -> str:
-        pieces = _THOUGHT.split(text)  # text, mark, thought, mark, text, ...
-        return "".join(piece if place % 2 else quote(piece) for place, piece in enumerate(pieces))
+        before, last_end, after = text.rpartition("<channel|>")  # so that each search for an end finds one
+        pieces = _THOUGHT.split(before + last_end)  # text, mark, thought, mark, text, ...
+        return "".join(piece if place % 2 else quote(piece) for place, piece in enumerate(pieces)) + quote(after)
 
     return quote_but
 
@@ -160,6 +161,8 @@ def _read_tool(rest: Message, content: Any) -> Message:
 def _read_content(content: Any) -> Any:
     if content is None or isinstance(content, str):
         return content or ""
+    if is_part(content):
+        return read_parts([content])
     return read_parts(_list(content, "content", "text or a list of parts"))
 
 

@@ -50,7 +50,7 @@ Part = dict[str, str] | MediaPart | ThoughtPart
 
 
 def read_parts(parts: Sequence[Any]) -> list[Part]:
-    """The parts. Raises GemmaError for one that is none, or lacks its text or source."""
+    """The parts; bare strings are texts. Raises GemmaError for what is no part, or lacks its text or source."""
     return [read_media(part) or _read_text(part) for part in parts]
 
 
@@ -78,6 +78,8 @@ def _part_type(part: Any) -> str:
 
 
 def _read_text(part: Any) -> dict[str, str] | ThoughtPart:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
     part_type = _part_type(part)
     if part_type not in TEXT_PARTS:
         given = part.get("type") if isinstance(part, Mapping) else None
