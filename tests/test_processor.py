@@ -260,6 +260,8 @@ def test_template_that_forgets_media(processor: Processor) -> None:
     [
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{{ messages.append(1) }}",
+        "{% set own = namespace() %}{{ own.__class__.__mro__ }}",
+        "{% set own = namespace() %}{{ own._Namespace__attrs.clear() }}",
         "{{ cycler.__init__.__globals__.os.system('true') }}",
         "{{ raise_exception('no such role') }}",
         "{% include 'other' %}",

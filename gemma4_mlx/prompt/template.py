@@ -23,13 +23,11 @@ class ChatTemplate:
 
     def __init__(self, source: str, name: str = "chat template") -> None:
         from jinja2 import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
+        from gemma4_mlx.prompt.sandbox import Sandbox
+
+        environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
         environment.globals["raise_exception"] = _refuse
-        environment.tests["sequence"] = _is_sequence
         self._name = name
         try:
             self._template = environment.from_string(source)
@@ -69,10 +67,3 @@ def _read_text(path: Path) -> str:
 
 def _refuse(message: str) -> NoReturn:
     raise ValueError(message)
-
-
-def _is_sequence(value: Any) -> bool:
-    """Jinja's test, but false for objects: templates take a tool's result for a list of parts if it is true."""
-    from jinja2.tests import test_sequence
-
-    return test_sequence(value) and not isinstance(value, Mapping)
