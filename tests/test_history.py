@@ -219,6 +219,7 @@ VALUES = {
     "a nested object": ({"a": [{"b": "<turn|>"}]}, '{a:[{b:<|"|><turn|><|"|>}]}'),
     "an empty object": ({}, "{}"),
     "a list": ([1, "a", None], '{value:[1,<|"|>a<|"|>,null]}'),
+    "a list of objects that have a type": ([{"type": "User"}], '{value:[{type:<|"|>User<|"|>}]}'),
     "a list of objects": ([{"name": "a"}, {"name": "b"}], '{value:[{name:<|"|>a<|"|>},{name:<|"|>b<|"|>}]}'),
     "a number": (7, "{value:7}"),
     "a fraction": (0.5, "{value:0.5}"),

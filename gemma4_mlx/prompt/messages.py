@@ -168,7 +168,7 @@ def _read_content(content: Any) -> Any:
 
 def _read_result(content: Any) -> Any:
     """What a tool returned: text, parts, or any other JSON, a list of which templates take inside an object only."""
-    if content and isinstance(content, (list, tuple)) and not any(map(_is_typed, content)):
+    if content and isinstance(content, (list, tuple)) and not any(map(is_part, content)):
         return {"value": content}
     if isinstance(content, (list, tuple)) or is_part(content):
         parts = read_parts(content if isinstance(content, (list, tuple)) else [content])
@@ -177,10 +177,6 @@ def _read_result(content: Any) -> Any:
     if content is not None and not isinstance(content, (str, int, float, Mapping)):
         raise GemmaError(f"content must be text, a list of parts or JSON, not {type(content).__name__}")
     return "" if content is None else content
-
-
-def _is_typed(item: Any) -> bool:
-    return isinstance(item, Mapping) and isinstance(item.get("type"), str)
 
 
 def _read_response(response: Any) -> Message:
