@@ -143,7 +143,7 @@ def stream_generate(
             media=media,
             template_variables=template_variables,
         )
-    return stream(model, processor.tokenizer, read, written, progress, session, drafter, answer)
+    return stream(model, processor.tokenizer, read, written, progress, session, drafter, answer, tools=declared)
 
 
 def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arguments: Any) -> str:

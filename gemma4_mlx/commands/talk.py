@@ -166,6 +166,7 @@ class Chat:
             self.model,
             self.processor,
             prompt,
+            tools=list(self.toolbox.tools.values()),
             session=self.session,
             drafter=self.drafter,
             progress=self.terminal.progress,

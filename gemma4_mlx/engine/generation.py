@@ -1,7 +1,7 @@
 """A prompt in, a stream of reply pieces out: prefill, decode and the reply's parser put together."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ from gemma4_mlx.prompt.calls import ToolCall
 from gemma4_mlx.prompt.prompt import Prompt
 from gemma4_mlx.prompt.reply import Channel, Piece, ReplyParser
 from gemma4_mlx.prompt.tokenizer import Tokenizer
+from gemma4_mlx.prompt.tools import Tool
 
 FinishReason = Literal["stop", "length"]
 
@@ -73,13 +74,15 @@ def stream(
     session: Session | None = None,
     drafter: Drafter | None = None,
     answer: AnswerGrammar | None = None,
+    tools: Sequence[Tool] = (),
 ) -> Iterator[Response]:
     """Yields the reply piece by piece; the last one has a finish_reason.
 
-    With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. Raises
-    GemmaError where the prompt leaves no room in the model's context, or, behind the last piece, where an answer that
-    has a grammar did not come to its end; UsageError for a session of another model or with other caches than the
-    options ask for; DoesNotFitError where it does not fit into memory: then weights that are still on disk stay there.
+    With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. `tools` are
+    those that the prompt declares. Raises GemmaError if the prompt leaves no room in the model's context, or, after the
+    last piece, if an answer that has a grammar did not come to its end; UsageError for a session of another model or
+    with other caches than the options ask for; DoesNotFitError if it does not fit into memory: then weights that are
+    still on disk stay there.
     """
     total = check_length(model, prompt, options)
     plan = _checked_plan(model, prompt, options, total, session, drafter)
