@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
-from gemma4_mlx.prompt.calls import ToolCall
+from gemma4_mlx.prompt.calls import MAX_CALLS, MalformedCall, ToolCall
 from gemma4_mlx.prompt.reply import Channel
 from gemma4_mlx.prompt.tools import Tool
 
@@ -22,6 +22,8 @@ class Said(Protocol):
     def text(self) -> str: ...
     @property
     def call(self) -> ToolCall | None: ...
+    @property
+    def malformed(self) -> MalformedCall | None: ...
 
 
 Reply = TypeVar("Reply", bound=Said)
@@ -48,8 +50,9 @@ def run_agent(
     """Yields the pieces of each reply and the result of each call, and lengthens `messages` by what was said and done.
 
     Messages are added when a step is complete, so an interrupted one leaves none behind. `confirm` is asked before a
-    valid call runs. Wrong calls, refused ones and tools that fail are told to the model, which may try again. Raises
-    GemmaError where it still calls tools after `max_steps` rounds of them, and whatever `reply` raises.
+    valid call runs. Wrong and malformed calls, refused ones, those above MAX_CALLS in one reply and tools that fail are
+    told to the model, which may try again. Raises GemmaError if it still calls tools after `max_steps` rounds of them,
+    and whatever `reply` raises.
     """
     missing = [name for name, tool in tools.items() if tool.run is None]
     if missing or max_steps < 1:
@@ -62,8 +65,8 @@ def run_agent(
             messages += turn.messages([], 0)
             return
         results = []
-        for call in turn.calls:
-            results.append(run_call(call, tools, confirm))
+        for number, call in enumerate(turn.calls):
+            results.append(_result(call, tools, confirm, allowed=number < MAX_CALLS))
             yield results[-1]
         messages += turn.messages(results, sum(message["role"] == "tool" for message in messages))
     turn = _Turn()
@@ -71,6 +74,21 @@ def run_agent(
     if turn.calls:
         raise GemmaError(f"the model still calls tools after {max_steps} rounds; allow more, or ask for less at once")
     messages += turn.messages([], 0)
+
+
+def _result(
+    call: ToolCall | MalformedCall,
+    tools: Mapping[str, Tool],
+    confirm: Callable[[ToolCall], bool] | None,
+    *,
+    allowed: bool,
+) -> ToolResult:
+    """What a call comes to, be it a good one or not."""
+    if isinstance(call, MalformedCall):
+        return ToolResult(call.as_call(), f"error: this call is malformed and did not run: {call.problem}", failed=True)
+    if not allowed:
+        return ToolResult(call, f"error: a reply may hold {MAX_CALLS} calls; this one did not run", failed=True)
+    return run_call(call, tools, confirm)
 
 
 def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolCall], bool] | None) -> ToolResult:
@@ -104,13 +122,12 @@ class _Turn:
     """One reply of the model, as it is put together."""
 
     texts: dict[Channel, str] = field(default_factory=lambda: {"answer": "", "thought": "", "tool": ""})
-    calls: list[ToolCall] = field(default_factory=list)
+    calls: list[ToolCall | MalformedCall] = field(default_factory=list)
 
     def listen(self, pieces: Iterable[Reply]) -> Iterator[Reply]:
         for piece in pieces:
             self.texts[piece.channel] += piece.text
-            if piece.call is not None:
-                self.calls.append(piece.call)
+            self.calls += [call for call in (piece.call, piece.malformed) if call is not None]
             yield piece
 
     def messages(self, results: Sequence[ToolResult], earlier: int) -> list[Message]:
@@ -126,7 +143,7 @@ class _Turn:
         ids = [f"call_{earlier + number}" for number in range(1, len(self.calls) + 1)]
         calls = [
             {"id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for id, call in zip(ids, self.calls, strict=True)
+            for id, call in zip(ids, (result.call for result in results), strict=True)
         ]
         responses = [
             {"role": "tool", "tool_call_id": id, "name": result.call.name, "content": result.text}

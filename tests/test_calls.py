@@ -20,9 +20,9 @@ TEXT = st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"]
 MARKUP = st.lists(st.sampled_from(['<|"|>', "<tool_call|>", "<|tool_call>", "{", "}", "[", ",", ":", "\n", "a"])).map(
     "".join
 )
-# Bare keys can't hold what ends them, nor space around them.
+# Bare keys can't hold what ends them, nor space or quotes around them.
 KEYS = st.text(st.characters(exclude_characters='▁{}:,"<', exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
-    lambda key: key == key.strip()
+    lambda key: key == key.strip("'`“”„‘’‚").strip()
 )
 NAMES = st.one_of(KEYS, st.sampled_from(["get_weather", "files.read", "web-search", "server:tool", "my tool"]))
 SCALARS = st.one_of(TEXT, MARKUP, st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
@@ -34,9 +34,11 @@ CALLS = st.builds(ToolCall, NAMES, st.dictionaries(KEYS, VALUES, max_size=4))
 
 def parse(processor: Processor, ids: list[int]) -> list[ToolCall]:
     parser = ReplyParser(processor.tokenizer, (), [processor.tokenizer.id("<turn|>")])
-    calls = [piece.call for piece in map(parser.feed, ids) if piece.call]
-    parser.finish()
-    return calls
+    pieces = [piece for id in ids for piece in parser.feed(id).split()] + [*parser.finish().split()]
+    for piece in pieces:
+        if piece.malformed is not None:
+            raise GemmaError(piece.malformed.message)
+    return [piece.call for piece in pieces if piece.call]
 
 
 def parse_one(processor: Processor, inside: str) -> ToolCall:
@@ -117,11 +119,8 @@ def test_no_arguments(processor: Processor) -> None:
 
 MALFORMED = [
     ("", "'{' should stand where its end is"),
-    ("get{}", "'call:NAME' should stand where 'get' is"),
     ("call:{}", "'call:NAME' should stand"),
     ("call:f", "'{' should stand where its end is"),
-    ("call:f(a=1)", "'{' should stand where its end is"),
-    ("call:f{a:1", "',' should stand where its end is"),
     ("call:f{a}", "':' should stand where '}' is"),
     ("call:f{a:}", "a value should stand where '}' is"),
     ("call:f{a:Rome}", "a value should stand where 'Rome' is"),
@@ -134,7 +133,7 @@ MALFORMED = [
     ("call:f{a:[1}", "',' should stand where '}' is"),
     ("call:f{:1}", "a key should stand where ':' is"),
     ("call:f{a:1,a:2}", "gives 'a' twice"),
-    ("call:f{}{}", "nothing more should stand where '{' is"),
+    ("call:f{}{}", "'call:NAME' should stand where '{' is"),
     ('call:f{a:<|"|>x}', "ends inside a string, after 'x}'"),
     ('call:f{a:<|"|>x<|"|>y}', "',' should stand where 'y' is"),
     ('call:f{a<|"|>x<|"|>:1}', "':' should stand where a string is"),
@@ -149,7 +148,7 @@ def test_malformed_calls_are_refused(processor: Processor, inside: str, message:
         parse_one(processor, inside)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 160
+    assert len(str(error.value)) < 360
 
 
 @given(CALLS, st.data())
@@ -157,10 +156,11 @@ def test_malformed_calls_are_refused(processor: Processor, inside: str, message:
 def test_a_truncated_call_is_an_error(processor: Processor, call: ToolCall, data: st.DataObject) -> None:
     ids = written(processor.template, processor, [call])
     whole = ids.index(processor.tokenizer.id("<tool_call|>"))
-    cut = ids[: data.draw(st.integers(1, whole))]
-    ended = data.draw(st.booleans())
+    cut = ids[: data.draw(st.integers(1, whole - 1))]
     with pytest.raises(GemmaError, match="inside a tool call, which was not run"):
-        parse(processor, [*cut, *([processor.tokenizer.id("<turn|>")] if ended else [])])
+        parse(processor, cut)
+    with pytest.raises(GemmaError, match="the model's tool call is malformed"):
+        parse(processor, [*cut, processor.tokenizer.id("<turn|>")])
 
 
 @given(st.text('call:f{}[],1"x <|>', max_size=30))
@@ -171,11 +171,11 @@ def test_any_text_is_a_call_or_a_clean_error(text: str) -> None:
             reader.quote()
         reader.text(part)
     try:
-        call = reader.finish()
+        calls = reader.finish()
     except GemmaError:
         return
-    assert call.name
-    assert "call" in text
+    assert calls
+    assert all(call.name for call in calls)
 
 
 def test_numbers_keep_their_kind(processor: Processor) -> None:

@@ -20,7 +20,7 @@ from gemma4_mlx.engine.speculative import decode_with_drafts
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
-from gemma4_mlx.prompt.calls import ToolCall
+from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
 from gemma4_mlx.prompt.prompt import Prompt
 from gemma4_mlx.prompt.reply import Channel, Piece, ReplyParser
 from gemma4_mlx.prompt.tokenizer import Tokenizer
@@ -37,6 +37,7 @@ class Response:
         text: new text of `channel`; may be empty while a character is not whole.
         channel: "answer", "thought" or "tool".
         call: a tool call that is whole now; its text came in the channel "tool".
+        malformed: what the model wrote as a call and can't be read as one; not to be run.
         token: the id that brought it.
         prompt_tokens, generation_tokens: counts.
         reused_tokens: how many of the prompt's tokens a session held already.
@@ -59,6 +60,7 @@ class Response:
     peak_memory: int
     kv_bits: int | None = None
     call: ToolCall | None = None
+    malformed: MalformedCall | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     tokens_per_pass: float = 1.0
@@ -91,7 +93,7 @@ def stream(
     if drafter is not None:
         drafter.prepare(model)
     clock = _Clock(len(prompt.ids), plan.kv_bits)
-    reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop)
+    reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop, tools)
     with Guidance(tokenizer, model.config.text.vocab_size, options, answer) as guidance:
         if session is None:
             caches = model.make_caches(total, plan.kv_bits, options.kv_group_size)
@@ -108,11 +110,15 @@ def stream(
     token = -1
     for token in tokens if session is None else session.follow(tokens):
         clock.tick()
-        yield clock.response(token, reply.feed(token))
+        for piece in reply.feed(token).split():
+            yield clock.response(token, piece)
         if reply.stopped:
             break
     reason: FinishReason = "stop" if reply.stopped or token in options.eos_ids else "length"
-    yield clock.response(token, reply.finish(), reason)
+    *pieces, last = reply.finish().split()
+    for piece in pieces:
+        yield clock.response(token, piece)
+    yield clock.response(token, last, reason)
     guidance.check_end()
 
 
@@ -197,6 +203,7 @@ class _Clock:
             text=piece.text,
             channel=piece.channel,
             call=piece.call,
+            malformed=piece.malformed,
             token=token,
             prompt_tokens=self.prompt_tokens,
             reused_tokens=self.reused,

@@ -1,26 +1,42 @@
-"""Gemma's tool calls: what stands between `<|tool_call>` and `<tool_call|>` -> `ToolCall`.
+"""Gemma's tool calls: what stands between `<|tool_call>` and `<tool_call|>` -> `ToolCall`s.
 
     call:NAME{key:<|"|>text<|"|>,n:3,b:true,z:null,l:[1,2],d:{key:1}}
 
 This is the syntax that the chat template writes. Strings are opened and closed by a control token, not by a character,
-so whatever is typed inside them is text. Keys are written bare; a quoted key is read as well.
+so whatever is typed inside them is text. Models write other forms too. Each that can be read in one way only is read:
+other quotes, `NAME(key=value)`, JSON, Python's literals, a missing last brace, several calls in a row; with the tool's
+schema also strings without quotes. What could mean two things is refused.
 """
 
 import json
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, shortened
+from gemma4_mlx.prompt import lexemes
+from gemma4_mlx.prompt.expected import Expected, json_kinds
+from gemma4_mlx.prompt.lexemes import LOOSE, PLAIN, QUOTE_MARKS, Dialect, Lexeme, Quoted
+from gemma4_mlx.prompt.tools import Tool
 
-QUOTE = '<|"|>'
+QUOTE = lexemes.QUOTE
 MAX_DEPTH = 64
 """Objects and lists inside each other."""
+MAX_CALLS = 64
+"""Calls in one reply; a model that writes more repeats itself."""
 
-_LEXEMES = re.compile(r"[{}\[\]:,]|[^{}\[\]:,]+")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-_LITERALS = {"true": True, "false": False, "null": None}
+_HEAD = re.compile(r"\s*(?:call(?=[\s:]))?\s*:?\s*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
+_PLAIN_NAME = re.compile(r"[\w./:-]+")
+_PREFIX_END = re.compile(r"(?:[.:/]|__)$")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_LITERALS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_CLOSER = {"{": "}", "[": "]", "(": ")"}
+_ARGUMENT_KEYS = ("arguments", "parameters", "args")
+_CALL_KEYS = frozenset(("name", "id", "type", *_ARGUMENT_KEYS))
+_ENDS = (",", "}", "]", ")")
+_SIGNS = (*_ENDS, "{", "[", "(", ":", "=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +48,54 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class _String:
-    """Text that stood in quotes."""
+class MalformedCall:
+    """What the model wrote as a call, and why it is none: never to be run.
+
+    Attributes:
+        text: what stood between the marks.
+        problem: what is wrong with it, in one line.
+        name: the tool that it seems to be for; "malformed" if none can be told.
+    """
 
     text: str
+    problem: str
+    name: str = "malformed"
+
+    @property
+    def message(self) -> str:
+        """The whole of it in one line, for people."""
+        return f"the model's tool call is malformed: {self.problem}; ask again. It wrote {shortened(self.text)!r}"
+
+    def as_call(self) -> ToolCall:
+        """A call that stands for this one in a history, where every result answers a call."""
+        return ToolCall(self.name, {"malformed": self.text})
+
+
+def find_tool(name: str, tools: Iterable[str]) -> str | None:
+    """The declared tool that a name means: itself, or the only one that it is with a server's name before it."""
+    declared = list(tools)
+    if name in declared:
+        return name
+    found = [tool for tool in declared if name.endswith(tool) and _PREFIX_END.search(name[: -len(tool)])]
+    return found[0] if len(found) == 1 else None
 
 
 class CallReader:
-    """Collects one call as it streams in; `finish` gives the whole call or raises, never half of one."""
+    """Collects what stands between two marks as it streams in; `finish` gives whole calls or raises."""
 
-    def __init__(self) -> None:
-        self._lexemes: list[str | _String] = []
+    def __init__(self, tools: Sequence[Tool] = ()) -> None:
+        """`tools` are the declared ones: they tell prefixes from names and strings from words."""
+        self._tools = {tool.name: tool for tool in tools}
+        self._segments: list[Lexeme] = []
         self._text = ""
-        self.in_string = False
+        self._problem: str | None = None
+        self.in_string = self.has_quotes = False
+
+    @property
+    def written(self) -> str:
+        """All that was collected, control tokens that quote written out."""
+        texts = [f"{QUOTE}{part.text}{QUOTE}" if isinstance(part, Quoted) else part for part in self._segments]
+        return "".join(texts) + QUOTE * self.in_string + self._text
 
     def text(self, text: str) -> None:
         """More text, inside or outside quotes."""
@@ -52,121 +103,263 @@ class CallReader:
 
     def quote(self) -> None:
         """The control token that opens and closes strings."""
-        self._end_text()
-        self.in_string = not self.in_string
+        self._segments.append(Quoted(self._text) if self.in_string else self._text)
+        self._text, self.in_string, self.has_quotes = "", not self.in_string, True
 
-    def finish(self) -> ToolCall:
-        """The call. Raises GemmaError where it is not one."""
-        if self.in_string:
-            raise GemmaError(f"the model's tool call ends inside a string, after {self._text[-40:]!r}; ask again")
-        self._end_text()
-        return _Parser(self._lexemes).call()
+    def spoil(self, problem: str) -> None:
+        """Notes what makes this no call, whatever else comes."""
+        self._problem = self._problem or problem
 
-    def _end_text(self) -> None:
-        if self.in_string:
-            self._lexemes.append(_String(self._text))
-        else:
-            self._lexemes += _LEXEMES.findall(self._text)
-        self._text = ""
+    def finish(self, *, closed: bool = True) -> list[ToolCall]:
+        """The calls, one or more. If the end mark is missing (not `closed`), their last brace must be there.
+
+        Raises GemmaError if it is no call, or could be read in two ways.
+        """
+        if self._problem is not None:
+            raise GemmaError(self._problem)
+        segments = self._whole_segments()
+        problem, undeclared = GemmaError("it is empty"), None
+        for dialect in (PLAIN, LOOSE):
+            try:
+                calls = _Parser(dialect.split(segments), dialect, self._tools, closed).calls()
+            except GemmaError as error:
+                problem = error
+                continue
+            if not self._tools or all(call.name in self._tools for call in calls):
+                return calls
+            undeclared = undeclared or calls
+        if undeclared is None:
+            raise problem
+        return undeclared
+
+    def malformed(self, problem: str) -> MalformedCall:
+        """What was collected as no call, with the tool that its head names."""
+        head = re.split(r"[{(\s]", self.written.strip().removeprefix("call:").lstrip(": "), maxsplit=1)[0]
+        found = find_tool(head, self._tools)
+        return MalformedCall(self.written, problem, found) if found else MalformedCall(self.written, problem)
+
+    def _whole_segments(self) -> list[Lexeme]:
+        """A control token too many between another closing quote and the closing brackets is none."""
+        if not self.in_string:
+            return [*self._segments, self._text]
+        before = self._segments[-1] if self._segments else ""
+        dangles = isinstance(before, str) and before.rstrip()[-1:] in QUOTE_MARKS and not self._text.strip("}]) \n")
+        if not dangles or not before:
+            raise GemmaError(f"it ends inside a string, after {self._text[-40:]!r}")
+        return [*self._segments, self._text]
 
 
 @dataclass(slots=True)
 class _Parser:
     """Reads lexemes by recursive descent. White space around bare ones means nothing."""
 
-    lexemes: list[str | _String]
+    lexemes: Sequence[Lexeme]
+    dialect: Dialect
+    tools: Mapping[str, Tool]
+    closed: bool
     at: int = 0
     depth: int = 0
+    siblings: Expected = field(default_factory=Expected)
+    in_object: bool = False
+    bare_word: bool = False
 
-    def call(self) -> ToolCall:
-        start = self._bare_until("{")
-        word, _, name = (part.strip() for part in start.partition(":"))
-        if word != "call" or not name:
-            self._fail("'call:NAME'", start)
-        arguments = self._object()
-        if self._peek() is not None:
-            self._fail("nothing more", self._peek())
-        return ToolCall(name, arguments)
+    def calls(self) -> list[ToolCall]:
+        """All calls, nothing else."""
+        calls: list[ToolCall] = []
+        while not calls or self._peek() is not None:
+            calls += self._block()
+            if calls and self._peek() == ",":
+                self._next()
+        return calls
 
-    def _value(self) -> Any:
+    def _block(self) -> list[ToolCall]:
+        if self._peek() == "[":
+            return self._json_calls(self._value(Expected()))
+        head = self._bare_until(*self.dialect.openers)
+        match = _HEAD.fullmatch(head)
+        written = match[2] if match else ""
+        if not written and self._peek() == "{":
+            return self._json_calls(self._value(Expected()))
+        plain = head.strip().startswith("call:") or _PLAIN_NAME.fullmatch(written) or written in self.tools
+        if not written or not plain:
+            self._fail("'call:NAME'", head)
+        return [self._call(find_tool(written, self.tools) or written)]
+
+    def _call(self, name: str) -> ToolCall:
+        expected = Expected.of(self.tools[name].parameters) if name in self.tools else Expected()
+        if self._peek() == "(" and self._in_parentheses() == "{":  # a dict in place of keywords
+            self._expect("(")
+            arguments = self._object(expected)
+            self._expect(")")
+            return ToolCall(name, arguments)
+        return ToolCall(name, self._object(expected))
+
+    def _in_parentheses(self) -> Lexeme | None:
+        at = self.at
+        self._next()
+        found, self.at = self._peek(), at
+        return found
+
+    def _json_calls(self, value: Any) -> list[ToolCall]:
+        """Calls that are JSON: `{"name": ..., "arguments": {...}}`, also inside "function", or a list of these."""
+        entries = value.get("tool_calls", [value]) if isinstance(value, dict) else value
+        if not isinstance(entries, list) or not entries:
+            self._fail("'call:NAME'", str(value))
+        return [
+            self._json_call(entry.get("function", entry) if isinstance(entry, dict) else entry) for entry in entries
+        ]
+
+    def _json_call(self, entry: Any) -> ToolCall:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _CALL_KEYS:
+            self._fail("'call:NAME'", "{")
+        given = [entry[key] for key in _ARGUMENT_KEYS if key in entry] or [{}]
+        arguments = _json_object(given[0]) if isinstance(given[0], str) else given[0]
+        if len(given) > 1 or not isinstance(arguments, dict):
+            self._fail("an object of arguments", str(given[0]))
+        return ToolCall(find_tool(entry["name"], self.tools) or entry["name"], arguments)
+
+    def _value(self, expected: Expected) -> Any:
         lexeme = self._peek()
-        if isinstance(lexeme, _String):
+        if isinstance(lexeme, Quoted):
             self._next()
             return lexeme.text
-        if lexeme in ("{", "["):
-            self.depth += 1
-            if self.depth > MAX_DEPTH:
-                raise GemmaError(f"the model's tool call is nested more than {MAX_DEPTH} deep; ask again")
-            value = self._object() if lexeme == "{" else self._list()
-            self.depth -= 1
-            return value
-        self._next()
-        return self._scalar(lexeme)
+        if lexeme not in ("{", "["):
+            return self._scalar(expected)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise GemmaError(f"it is nested more than {MAX_DEPTH} deep")
+        value = self._object(expected) if lexeme == "{" else self._list(expected.item())
+        self.depth -= 1
+        return value
 
-    def _scalar(self, lexeme: str | None) -> Any:
-        if lexeme in _LITERALS:
-            return _LITERALS[lexeme]
-        if lexeme is None or not _NUMBER.fullmatch(lexeme):
-            self._fail("a value", lexeme)
-        try:
-            number = json.loads(lexeme)
-        except ValueError:  # 007, or more digits than Python reads
-            self._fail("a number", lexeme)
-        if isinstance(number, float) and not math.isfinite(number):
-            self._fail("a finite number", lexeme)
-        return number
-
-    def _list(self) -> list[Any]:
-        self._expect("[")
+    def _list(self, expected: Expected) -> list[Any]:
         items: list[Any] = []
-        while self._peek() != "]":
-            if items:
-                self._expect(",")
-            items.append(self._value())
-        self._next()
+
+        def read_item() -> None:
+            self.in_object, self.siblings = False, Expected()
+            items.append(self._value(expected))
+
+        self._bracketed(read_item)
         return items
 
-    def _object(self) -> dict[str, Any]:
-        self._expect("{")
+    def _object(self, expected: Expected) -> dict[str, Any]:
         pairs: dict[str, Any] = {}
-        while self._peek() != "}":
-            if pairs:
-                self._expect(",")
+
+        def read_pair() -> None:
+            after_word, self.bare_word = self.bare_word, False
             key = self._key()
             if key in pairs:
-                raise GemmaError(f"the model's tool call gives {key!r} twice; ask again")
-            self._expect(":")
-            pairs[key] = self._value()
-        self._next()
+                raise GemmaError(f"it gives {key!r} twice")
+            if after_word and not expected.declares(key):
+                raise GemmaError(f"{key[:40]!r} may be a key or part of the text before it, which has no quotes")
+            self._expect(*self.dialect.colons)
+            self.in_object, self.siblings = True, expected
+            pairs[key] = self._value(expected.property(key))
+
+        self.bare_word = False
+        self._bracketed(read_pair)
+        self.bare_word = False
         return pairs
+
+    def _bracketed(self, read_part: Callable[[], None]) -> None:
+        """Parts between brackets, with commas. The last comma may be one too many, the last bracket missing."""
+        opener = self._peek()
+        closer = _CLOSER[str(opener)]
+        self._next()
+        while (lexeme := self._peek()) != closer:
+            read_part()
+            lexeme = self._peek()
+            if lexeme is None and self.closed:
+                return
+            if lexeme != closer:
+                self._expect(",")
+        self._next()
 
     def _key(self) -> str:
         lexeme = self._peek()
-        if isinstance(lexeme, _String):
+        if isinstance(lexeme, Quoted):
             self._next()
             return lexeme.text
-        key = self._bare_until(":", never=("{", "}", ",")).strip()
+        key = self._bare_until(*self.dialect.colons, never=("{", "}", ",")).strip()
         if not key:
             self._fail("a key", self._peek())
+        if key[0] in QUOTE_MARKS and key[-1] in QUOTE_MARKS and len(key) > 1:
+            self._fail("a key", key)
         return key
 
-    def _bare_until(self, end: str, never: tuple[str, ...] = ()) -> str:
-        """Joins bare lexemes up to `end`: names may hold colons and brackets, keys brackets."""
+    def _scalar(self, expected: Expected) -> Any:
+        """A number, true, false, null, or a string without quotes if the schema says string."""
+        lexeme = self._peek()
+        if not isinstance(lexeme, str) or lexeme in _ENDS:
+            self._fail("a value", lexeme)
+        if not expected.says("string"):
+            self._next()
+            return self._literal(lexeme)
+        text = self._words()
+        read = () if expected.lists(text) else _literals(text)
+        self.bare_word = not read
+        return next((value for value in read if value is None or expected.says(*json_kinds(value))), text)
+
+    def _literal(self, lexeme: str) -> Any:
+        read = _literals(lexeme)
+        if not read and not _NUMBER.fullmatch(lexeme):
+            self._fail("a value", lexeme)
+        if not read:
+            self._fail("a finite number" if "e" in lexeme.lower() else "a number", lexeme)
+        return read[0]
+
+    def _words(self) -> str:
+        """Text without quotes up to the end of its value. Raises GemmaError if the end could be elsewhere."""
+        text = self._run()
+        while self._raw() == "," and self._goes_on():
+            self._next()
+            text += f",{self._run()}"
+        marks = (at for at, sign in enumerate(text) if sign in QUOTE_MARKS and not _is_inside_word(text, at))
+        if next(marks, None) is not None or QUOTE in text or self._holds_key(text):
+            self._fail("a value", text.strip())
+        return text.strip()
+
+    def _holds_key(self, text: str) -> bool:
+        keys = "|".join(re.escape(key) for key in self.siblings.properties())
+        return bool(keys) and re.search(rf"(?<!\w)(?:{keys})\s*[:=]", text) is not None
+
+    def _run(self) -> str:
+        """Bare lexemes up to a comma or a closing bracket that was not opened among them."""
+        text = ""
+        while isinstance(lexeme := self._raw(), str) and lexeme not in ("{", "[", ",", "}", "]"):
+            if lexeme == ")" and text.count("(") <= text.count(")"):
+                break
+            text += lexeme
+            self.at += 1
+        if lexeme is not None and lexeme not in _ENDS:
+            self._fail("a value", lexeme)
+        return text
+
+    def _goes_on(self) -> bool:
+        """Whether what follows this comma can only be more of the text before it: it has no key."""
+        at, text = self.at + 1, ""
+        while at < len(self.lexemes) and isinstance(lexeme := self.lexemes[at], str) and lexeme not in _SIGNS:
+            text, at = text + lexeme, at + 1
+        ended = at == len(self.lexemes) or self.lexemes[at] in _ENDS
+        return ended and bool(text.strip()) and self.in_object and not self.siblings.declares(text.strip())
+
+    def _bare_until(self, *ends: str, never: tuple[str, ...] = ()) -> str:
+        """Joins bare lexemes up to one of `ends`: names may hold colons and brackets, keys brackets."""
         joined = ""
-        while (lexeme := self._raw()) != end:
-            if lexeme is None or isinstance(lexeme, _String) or lexeme in never:
-                self._fail(repr(end), lexeme)
+        while (lexeme := self._raw()) not in ends:
+            if lexeme is None or isinstance(lexeme, Quoted) or lexeme in never:
+                self._fail(repr(ends[0]), lexeme)
             joined += lexeme
             self.at += 1
         return joined
 
-    def _expect(self, wanted: str) -> None:
+    def _expect(self, *wanted: str) -> None:
         found = self._peek()
-        if found != wanted:
-            self._fail(repr(wanted), found)
+        if found not in wanted:
+            self._fail(repr(wanted[0]), found)
         self._next()
 
-    def _peek(self) -> str | _String | None:
+    def _peek(self) -> Lexeme | None:
         """The next lexeme that is more than white space, a bare one without the space around it."""
         while isinstance(lexeme := self._raw(), str) and not lexeme.strip():
             self.at += 1
@@ -175,9 +368,37 @@ class _Parser:
     def _next(self) -> None:
         self.at += 1
 
-    def _raw(self) -> str | _String | None:
+    def _raw(self) -> Lexeme | None:
         return self.lexemes[self.at] if self.at < len(self.lexemes) else None
 
-    def _fail(self, wanted: str, found: str | _String | None) -> NoReturn:
+    def _fail(self, wanted: str, found: Lexeme | None) -> NoReturn:
         shown = "its end" if found is None else repr(found[:40]) if isinstance(found, str) else "a string"
-        raise GemmaError(f"the model's tool call is malformed: {wanted} should stand where {shown} is; ask again")
+        raise GemmaError(f"{wanted} should stand where {shown} is")
+
+
+def _literals(text: str) -> tuple[Any, ...]:
+    """The one value that a bare word is as JSON or Python has it; none for any other word."""
+    if text in _LITERALS:
+        return (_LITERALS[text],)
+    if not _NUMBER.fullmatch(text):
+        return ()
+    number = re.sub(r"\.(?!\d)", ".0", re.sub(r"^(-?)\.", r"\g<1>0.", text.removeprefix("+")))
+    try:
+        value = json.loads(number)
+    except ValueError:  # 007, or more digits than Python reads
+        return ()
+    return (value,) if isinstance(value, int) or math.isfinite(value) else ()
+
+
+def _is_inside_word(text: str, at: int) -> bool:
+    """Whether a quote is an apostrophe: "it's", "the users' files"."""
+    return text[at] in "'’" and text[at - 1 : at].isalnum()
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """What JSON text says; None if it is not one object."""
+    try:
+        value = json.loads(text, parse_constant=int)  # which refuses NaN and Infinity
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,17 +1,21 @@
 """Token ids of a reply -> pieces of text as they stream, thought, answer and tool calls apart.
 
 A thought is `<|channel>thought\\n...<channel|>`, a call `<|tool_call>...<tool_call|>`. Both are told by token ids, so
-text that only looks like a mark never opens one.
+text that only looks like a mark never opens one; only where an answer begins, a thought or a declared tool's call
+that lost its first mark is read as what it is. No other control token is ever shown.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.prompt.calls import QUOTE, CallReader, ToolCall
+from gemma4_mlx.prompt.calls import MAX_CALLS, CallReader, MalformedCall, ToolCall
+from gemma4_mlx.prompt.lexemes import QUOTE
+from gemma4_mlx.prompt.lost_marks import ChannelLabel, beginning, is_lost_thought
 from gemma4_mlx.prompt.stops import StopStrings
 from gemma4_mlx.prompt.tokenizer import Tokenizer
+from gemma4_mlx.prompt.tools import Tool
 
 Channel = Literal["answer", "thought", "tool"]
 
@@ -28,22 +32,47 @@ def open_thought(tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text of one channel, perhaps none. The last piece of a tool call carries the call."""
+    """Some text of one channel, perhaps none. The last piece of a tool call carries the call.
+
+    Attributes:
+        call: a call that is whole now.
+        malformed: what was written as a call and is none.
+        more_calls: further calls that stood between the same marks.
+    """
 
     channel: Channel
     text: str
     call: ToolCall | None = None
+    malformed: MalformedCall | None = None
+    more_calls: tuple[ToolCall, ...] = ()
+
+    def split(self) -> Iterator["Piece"]:
+        """Pieces with one call at most, in order."""
+        if not self.more_calls:
+            yield self
+            return
+        yield replace(self, malformed=None, more_calls=())
+        for call in self.more_calls:
+            yield Piece("tool", "", call)
+        if self.malformed is not None:
+            yield Piece("tool", "", malformed=self.malformed)
 
 
 class ReplyParser:
     """Feed it ids one by one; it gives back text once its characters are whole and no stop string can be in them."""
 
     def __init__(
-        self, tokenizer: Tokenizer, prompt_ids: Sequence[int], hidden_ids: Sequence[int], stop: Sequence[str] = ()
+        self,
+        tokenizer: Tokenizer,
+        prompt_ids: Sequence[int],
+        hidden_ids: Sequence[int],
+        stop: Sequence[str] = (),
+        tools: Sequence[Tool] = (),
     ) -> None:
         """`prompt_ids` tell whether the reply begins inside a thought; `hidden_ids` (end of turn) are never shown;
-        `stop` strings end the answer and are not part of it."""
-        self._tokenizer = tokenizer
+        `stop` strings end the answer and are not part of it; `tools` are the declared ones."""
+        self._tokenizer, self._tools = tokenizer, tools
+        self._tool_names = frozenset(tool.name for tool in tools)
         self._start, self._end = tokenizer.id(CHANNEL_START), tokenizer.id(CHANNEL_END)
         marks = (CALL_START, CALL_END, RESPONSE_START, QUOTE)
         self._call_start, self._call_end, self._response, self._quote = (tokenizer.id(mark) for mark in marks)
@@ -52,67 +81,145 @@ class ReplyParser:
         self._decoder = tokenizer.decoder()
         self._stops = StopStrings(stop)
         self._channel: Channel = "answer" if open_thought(tokenizer, prompt_ids) is None else "thought"
-        self._header: str | None = None
+        self._label: ChannelLabel | None = None
         self._call: CallReader | None = None
+        self._unmarked = False  # whether the call that is being read lost its first mark
+        self._n_calls = 0
         self._awaits_response = False
+        self._held: str | None = None
+        self._begin_answer()
 
     @property
     def stopped(self) -> bool:
-        """Whether the reply is over: a stop string was found, or the model waits for a tool's response."""
-        return self._stops.found or self._awaits_response
+        """Whether the reply is over: a stop string was found, the model waits for a tool's response, or only calls."""
+        return self._stops.found or self._awaits_response or self._n_calls > MAX_CALLS
 
     def feed(self, id: int) -> Piece:
-        """The text that can be shown now, or the call that is whole now. Raises GemmaError for a malformed call."""
+        """The text that can be shown now, or the call that is whole now, or what was meant as one."""
         if self._call is not None:
             return self._feed_call(self._call, id)
         if id == self._response or id in self._hidden:
             self._awaits_response = id == self._response
             return self._flush()
         if id == self._call_start:
-            self._call = CallReader()
-            return self._flush()
-        if id in (self._start, self._end):
             piece = self._flush()
-            self._channel, self._header = ("thought", "") if id == self._start else ("answer", None)
+            self._call, self._unmarked = CallReader(self._tools), False
             return piece
-        return Piece(self._channel, self._show(self._decoder.feed(id)))
+        if id in (self._start, self._end):
+            return self._change_channel(id)
+        if id in self._control:
+            return self._text(self._decoder.finish())
+        return self._text(self._decoder.feed(id))
 
     def finish(self) -> Piece:
-        """What was held back: the rest of a broken character, or the beginning of a stop string.
+        """What was held back: the rest of a broken character, the beginning of a stop string, a call without its mark.
 
         Raises GemmaError inside a tool call.
         """
-        if self._call is not None:
+        if self._call is None:
+            return self._flush()
+        piece = self._end_call(self._call, closed=False)
+        if piece.malformed is not None and piece.call is None:
             raise GemmaError("the reply ended inside a tool call, which was not run; raise max_tokens or ask again")
-        return self._flush()
+        return self._joined(piece, self._flush())
+
+    def _text(self, text: str) -> Piece:
+        """Text of the channel, held back while it may be a thought or a call that lost its first mark."""
+        if self._held is None:
+            return Piece(self._channel, self._show(text))
+        self._held += text
+        kind = beginning(self._held, self._tool_names)
+        if kind == "undecided":
+            return Piece(self._channel, "")
+        held, self._held = self._held, None
+        if kind == "text":
+            return Piece(self._channel, self._show(held))
+        self._call, self._unmarked = CallReader(self._tools), True
+        self._call.text(held)
+        return Piece("tool", "")
+
+    def _change_channel(self, mark: int) -> Piece:
+        held = (self._held or "") + self._decoder.finish()
+        if mark == self._end and self._held is not None and is_lost_thought(held):
+            label, self._held = ChannelLabel(), None
+            piece = Piece("thought", label.feed(held) + label.finish())
+        else:
+            self._held = None if self._held is None else held
+            piece = self._flush()
+        if mark == self._start:
+            self._channel, self._label, self._held = "thought", ChannelLabel(), None
+        else:
+            self._channel, self._label = "answer", None
+            self._begin_answer()
+        return piece
+
+    def _begin_answer(self) -> None:
+        """From here on a thought or a call may come without its first mark."""
+        self._held = "" if self._channel == "answer" else None
 
     def _feed_call(self, call: CallReader, id: int) -> Piece:
-        if id in self._hidden or id in (self._call_start, self._response):
-            return self.finish()
+        ends = id in self._hidden or id in (self._call_start, self._response)
         if id == self._call_end:
-            call.text(self._decoder.finish())
-            self._call = None
-            return Piece("tool", "", call.finish())
-        if id in self._control and id != self._quote and not call.in_string:
-            raise GemmaError("the model's tool call is malformed: a control token stands between values; ask again")
+            return self._end_call(call, closed=True)
+        if ends or (self._unmarked and id in (self._start, self._end)):
+            return self._joined(self._end_call(call, closed=False), self.feed(id))
         if id == self._quote:
             text = self._decoder.finish()
             call.text(text)
             call.quote()
-            return Piece("tool", text + QUOTE)
+            return self._tool_text(text + QUOTE)
+        if id in self._control and not call.in_string:
+            call.spoil("a control token stands between values")
         text = self._decoder.feed(id)
         call.text(text)
-        return Piece("tool", text)
+        return self._tool_text(text)
+
+    def _tool_text(self, text: str) -> Piece:
+        return Piece("tool", "" if self._unmarked else text)
+
+    def _end_call(self, call: CallReader, *, closed: bool) -> Piece:
+        """The calls, or what was meant as one. What has no first mark and is no call is text, unless it has others."""
+        rest = self._decoder.finish()
+        call.text(rest)
+        self._call = None
+        self._begin_answer()
+        text = call.written if self._unmarked else rest
+        try:
+            calls = call.finish(closed=closed)
+        except GemmaError as error:
+            if self._unmarked and not (closed or call.has_quotes):
+                self._held = None
+                return Piece(self._channel, self._show(text))
+            return Piece("tool", text, malformed=self._counted(call.malformed(str(error))))
+        return self._limited(text, calls, call)
+
+    def _limited(self, text: str, calls: Sequence[ToolCall], call: CallReader) -> Piece:
+        """A piece with as many calls as a reply may hold; what is above it is told."""
+        left = max(0, MAX_CALLS - self._n_calls)
+        self._n_calls += len(calls)
+        above = f"a reply may hold {MAX_CALLS} calls; what came after them was not read"
+        malformed = call.malformed(above) if len(calls) > left else None
+        read = calls[:left]
+        return Piece("tool", text, read[0] if read else None, malformed, tuple(read[1:]))
+
+    def _counted(self, malformed: MalformedCall) -> MalformedCall:
+        self._n_calls += 1
+        return malformed
+
+    def _joined(self, first: Piece, then: Piece) -> Piece:
+        """A piece of a call and what the token after it brought: more text of the answer, or none."""
+        return replace(first, text=first.text + then.text)
 
     def _flush(self) -> Piece:
-        text = self._show(self._decoder.finish())
+        text, self._held = (self._held or "") + self._decoder.finish(), None
+        text = self._show(text)
+        if self._label is not None:
+            text += self._label.finish()
         self._decoder = self._tokenizer.decoder()
         return Piece(self._channel, text + self._stops.finish())
 
     def _show(self, text: str) -> str:
-        """Drops a channel's name, which runs to the first newline; looks for stop strings in answers."""
-        if self._header is not None:
-            self._header += text
-            _, newline, text = self._header.partition("\n")
-            self._header = None if newline else self._header
+        """Takes a channel's label off; looks for stop strings in answers."""
+        if self._label is not None:
+            text = self._label.feed(text)
         return self._stops.feed(text) if self._channel == "answer" else text

@@ -1,0 +1,109 @@
+"""JSON schema of a tool -> what a value in a call may be, where the text of the call leaves it open.
+
+Not a validator: `Tool.check` is. Apart from calls.py because it knows schemas and no syntax.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_UNIONS = ("anyOf", "oneOf", "allOf")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The schemas that may describe a value, unions and local references resolved. Without any, nothing is known."""
+
+    root: Any = None
+    schemas: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, root: Any) -> "Expected":
+        """What a whole schema says."""
+        return cls(root)._narrowed([root])
+
+    def property(self, key: str) -> "Expected":
+        """What is known of a property of the object."""
+        found = [schema["properties"][key] for schema in self.schemas if key in _mapping(schema, "properties")]
+        return self._narrowed(found or [schema.get("additionalProperties") for schema in self.schemas])
+
+    def item(self) -> "Expected":
+        """What is known of the items of the array."""
+        return self._narrowed([schema.get("items") for schema in self.schemas])
+
+    def declares(self, key: str) -> bool:
+        """Whether the object has a property of this name."""
+        return any(key in _mapping(schema, "properties") for schema in self.schemas)
+
+    def properties(self) -> Iterator[str]:
+        """The names of the object's properties."""
+        return (key for schema in self.schemas for key in _mapping(schema, "properties"))
+
+    def says(self, *kinds: str) -> bool:
+        """Whether the value may be of one of these JSON types, and a schema says so."""
+        return any(kind in kinds for schema in self.schemas for kind in _kinds(schema))
+
+    def lists(self, value: Any) -> bool:
+        """Whether the value is one of those of an enum or const."""
+        return any(value == option for schema in self.schemas for option in _options(schema))
+
+    def _narrowed(self, schemas: list[Any]) -> "Expected":
+        return Expected(self.root, tuple(_resolved(schemas, self.root)))
+
+
+def _resolved(schemas: list[Any], root: Any) -> Iterator[Mapping[str, Any]]:
+    """The schemas, and those that they are unions of or refer to, each once."""
+    waiting, seen = list(schemas), set()
+    while waiting:
+        schema = waiting.pop(0)
+        if not isinstance(schema, Mapping) or id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        yield schema
+        waiting += [option for union in _UNIONS for option in _sequence(schema, union)]
+        waiting.append(_referred(schema.get("$ref"), root))
+
+
+def _referred(reference: Any, root: Any) -> Any:
+    """What `#/$defs/...` points to; None for what is nowhere or elsewhere."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    found = root
+    for step in filter(None, reference[1:].split("/")):
+        key = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _kinds(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The JSON types that a schema names, or that the values it lists have."""
+    kinds = schema.get("type")
+    if isinstance(kinds, str):
+        yield kinds
+    elif isinstance(kinds, (list, tuple)):
+        yield from (kind for kind in kinds if isinstance(kind, str))
+    else:
+        yield from (kind for option in _options(schema) for kind in json_kinds(option))
+
+
+def json_kinds(value: Any) -> tuple[str, ...]:
+    """The JSON types that a scalar is of."""
+    if isinstance(value, bool):
+        return ("boolean",)
+    if isinstance(value, (int, float)):
+        return ("integer", "number") if value == int(value) else ("number",)
+    return ("null",) if value is None else ("string",) if isinstance(value, str) else ()
+
+
+def _options(schema: Mapping[str, Any]) -> list[Any]:
+    return [*_sequence(schema, "enum"), *([schema["const"]] if "const" in schema else [])]
+
+
+def _mapping(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = schema.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _sequence(schema: Mapping[str, Any], key: str) -> list[Any]:
+    found = schema.get(key)
+    return list(found) if isinstance(found, (list, tuple)) else []

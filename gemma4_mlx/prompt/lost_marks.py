@@ -1,0 +1,71 @@
+"""How a channel or an answer begins: the channel's label, and thoughts and calls whose opening mark is missing.
+
+Apart from reply.py because this looks at text and holds it back until it is decided; reply.py looks at token ids.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+from gemma4_mlx.prompt.calls import find_tool
+
+LABEL = "thought"
+"""What the model writes first in a channel."""
+OTHER_LABELS = ("thinking", "analysis", "reasoning")
+"""Labels that other models write; they count only alone in their line."""
+
+_LABEL = re.compile(rf"\s*(?:{LABEL}(?:[ \t]*\n|[ \t]+|$)|(?:{'|'.join(OTHER_LABELS)})[ \t]*\n)")
+_CALL = re.compile(r"call:[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
+_LONGEST_NAME = 200  # characters
+_LOST_LABEL = f"{LABEL}\n"
+
+
+class ChannelLabel:
+    """Takes the label off the text of a channel. What is no label is text, also without a line break."""
+
+    def __init__(self) -> None:
+        self._held: str | None = ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown by now: nothing while it may be the label."""
+        if self._held is None:
+            return text
+        self._held += text
+        word = self._held.strip(" \t\n") if self._held.strip() else ""
+        if any(label.startswith(word) for label in (LABEL, *OTHER_LABELS)) and "\n" not in self._held.lstrip():
+            return ""
+        return self.finish()
+
+    def finish(self) -> str:
+        """The text that was held, without the label."""
+        held, self._held = self._held or "", None
+        return _LABEL.sub("", held, count=1) if _LABEL.match(held) else held
+
+
+Beginning = Literal["undecided", "call", "text"]
+
+
+def beginning(text: str, tools: Collection[str]) -> Beginning:
+    """What a text is with which an answer begins: a call of a declared tool, text, or not yet told.
+
+    A text that begins with a thought's label in a line of its own stays undecided: whether it is one tells the mark
+    that ends it.
+    """
+    text = text.lstrip()
+    if _LOST_LABEL.startswith(text) or text.startswith(_LOST_LABEL):
+        return "undecided"
+    if not tools:
+        return "text"
+    if "call:".startswith(text):
+        return "undecided"
+    match = _CALL.match(text)
+    if match is None or len(match[1]) > _LONGEST_NAME:
+        return "text"
+    if not match[2]:
+        return "undecided"
+    return "call" if match[2] in "{(" and find_tool(match[1], tools) else "text"
+
+
+def is_lost_thought(text: str) -> bool:
+    """Whether a text that a channel's end mark follows is a thought without its first mark."""
+    return text.strip() == LABEL or text.lstrip().startswith(_LOST_LABEL)
