@@ -13,11 +13,12 @@ from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.plan import Plan, need
 from gemma4_mlx.engine.session import Session
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, UsageError, note
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import MediaOptions, Processor
 from gemma4_mlx.prompt.prompt import Prompt
+from gemma4_mlx.prompt.reply import Channel
 from gemma4_mlx.prompt.tools import AnyTool, read_tools
 from gemma4_mlx.prompt.turns import question
 
@@ -119,7 +120,8 @@ def stream_generate(
     as text: pictures and films before it, sounds after it, films' own too. `tools` are declared to the model, not run:
     see `run_agent`. With `json_schema` the answer is JSON that validates against it. `options` are fields of
     GenerationOptions; what is not given comes from the checkpoint. A `session` given again with a longer conversation
-    reads only what is new; a `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. Raises
+    reads only what is new; a `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. What is
+    meant as a call and is none comes as `malformed`, in place of `call`. Raises
     GemmaError for input that can't be read, and behind the last piece where the reply ends before its JSON does;
     UsageError for options out of range.
     """
@@ -149,17 +151,27 @@ def stream_generate(
 def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arguments: Any) -> str:
     """The whole answer, without any thought. Takes the arguments of `stream_generate`.
 
-    Raises GemmaError where the model calls a tool in place of an answer, too.
+    Raises GemmaError if the model calls a tool in place of an answer, too, and if its thought leaves no room for one.
     """
-    answer = ""
+    texts: dict[Channel, str] = {"answer": "", "thought": "", "tool": ""}
+    piece = None
     for piece in stream_generate(model, processor, prompt, **arguments):
+        if piece.malformed is not None:
+            raise GemmaError(piece.malformed.message)
         if piece.call is not None:
             raise GemmaError(
                 f"the model calls the tool {piece.call.name}, and generate gives text only; "
                 "run_agent runs tools, stream_generate gives the calls"
             )
-        answer += piece.text if piece.channel == "answer" else ""
-    return answer
+        texts[piece.channel] += piece.text
+    if piece is not None and not texts["answer"] and (texts["thought"] or piece.channel == "thought"):
+        if piece.finish_reason == "length":
+            raise GemmaError(
+                f"the thought took all {piece.generation_tokens} tokens and no answer began: "
+                "raise max_tokens, or end the thought earlier with thinking_budget"
+            )
+        note("the reply ended after its thought, without an answer")
+    return texts["answer"]
 
 
 def answer_grammar(

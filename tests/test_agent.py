@@ -10,7 +10,7 @@ from marked import ids_of
 
 from gemma4_mlx.agent import ToolResult, run_agent, run_call
 from gemma4_mlx.errors import GemmaError, UsageError
-from gemma4_mlx.prompt.calls import ToolCall
+from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
 from gemma4_mlx.prompt.messages import read_messages
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.reply import Piece, ReplyParser
@@ -85,6 +85,45 @@ def test_what_goes_wrong_is_told_to_the_model(turn: list[Piece], said: str) -> N
     assert result.failed
     assert result.text.startswith(said)
     assert heard[1][-1]["content"] == result.text
+
+
+def test_a_malformed_call_is_told_to_the_model_beside_good_ones() -> None:
+    wrong = MalformedCall('call:add{first:<|"|>2}', "it ends inside a string, after '2}'", "add")
+    turn = [*call("add", first=1, second=2), Piece("tool", "", malformed=wrong)]
+    reply, heard = scripted(turn, call("add", first=2, second=3), [Piece("answer", "3 and 5.")])
+    messages = [{"role": "user", "content": "?"}]
+    told = results(list(run_agent(reply, messages, TOOLS)))
+    assert [(result.call.name, result.failed) for result in told] == [("add", False), ("add", True), ("add", False)]
+    assert told[1].text == "error: this call is malformed and did not run: it ends inside a string, after '2}'"
+    assert [message["role"] for message in heard[1]] == ["user", "assistant", "tool", "tool"]
+    assert heard[1][1]["tool_calls"][1]["function"] == {"name": "add", "arguments": {"malformed": wrong.text}}
+    assert heard[1][3] == {"role": "tool", "tool_call_id": "call_2", "name": "add", "content": told[1].text}
+    assert messages[-1]["content"] == "3 and 5."
+
+
+def test_calls_above_the_limit_do_not_run() -> None:
+    ran: list[Any] = []
+    tool = Tool(name="give", description="", parameters={"type": "object"}, run=lambda arguments: ran.append(1) or "")
+    reply, _ = scripted(call("give")[1:] * 66, [Piece("answer", "Done.")])
+    told = results(list(run_agent(reply, [{"role": "user", "content": "?"}], {"give": tool})))
+    assert (len(ran), len(told)) == (64, 66)
+    assert {result.text for result in told[64:]} == {"error: a reply may hold 64 calls; this one did not run"}
+
+
+def test_a_malformed_call_renders_in_the_history(processor: Processor) -> None:
+    said = ["<|tool_call>add(first=two}<tool_call|><turn|>", "Sorry.<turn|>"]
+    replies, heard = iter(said), []
+
+    def reply(messages: Sequence[dict[str, Any]]) -> Iterator[Piece]:
+        read, _ = read_messages(messages, processor.tokenizer.quote)
+        heard.append(processor.template.render(read, enable_thinking=False, add_generation_prompt=True, tools=None))
+        parser = ReplyParser(processor.tokenizer, (), [processor.tokenizer.id("<turn|>")], tools=list(TOOLS.values()))
+        yield from (parser.feed(id) for id in ids_of(processor, next(replies)))
+
+    list(run_agent(reply, [{"role": "user", "content": "?"}], TOOLS))
+    call = '<|tool_call>call:add{malformed:<|"|>add(first=two}<|"|>}<tool_call|>'
+    told = "error: this call is malformed and did not run: "
+    assert f'{call}<|tool_response>response:add{{value:<|"|>{told}' in heard[1]
 
 
 def returns(value: Any) -> Tool:

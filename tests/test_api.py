@@ -12,8 +12,11 @@ from mlx.utils import tree_flatten, tree_unflatten
 from PIL import Image
 
 import gemma4_mlx
+import gemma4_mlx.api
+from gemma4_mlx.engine.generation import Response
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.model.rotary import frequencies
+from gemma4_mlx.prompt.calls import MalformedCall
 
 SQUARE = Image.new("RGB", (48, 48), "blue")
 
@@ -85,6 +88,43 @@ def test_a_call_is_no_answer() -> None:
         "the model calls the tool get_weather, and generate gives text only; "
         "run_agent runs tools, stream_generate gives the calls"
     )
+
+
+def test_a_thought_that_leaves_no_room_for_an_answer_is_said() -> None:
+    nano = gemma4_mlx.load("nano")
+    with pytest.raises(GemmaError) as error:
+        gemma4_mlx.generate(*nano, "What is 2+3?", enable_thinking=True, max_tokens=3, temperature=0)
+    assert str(error.value) == (
+        "the thought took all 3 tokens and no answer began: "
+        "raise max_tokens, or end the thought earlier with thinking_budget"
+    )
+    assert gemma4_mlx.generate(*nano, "What is 2+3?", enable_thinking=True, temperature=0) == "5"
+
+
+def responses(*pieces: dict[str, Any]) -> Any:
+    """What replies with these pieces, whatever it is asked."""
+    figures = {"token": 1, "prompt_tokens": 1, "prompt_tps": 1.0, "generation_tps": 1.0, "peak_memory": 1}
+    said = [Response(**figures, generation_tokens=at, **piece) for at, piece in enumerate(pieces, start=1)]
+    return lambda *args, **options: iter(said)
+
+
+def test_what_is_no_call_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = MalformedCall("call:f{a:}", "a value should stand where '}' is", "f")
+    monkeypatch.setattr(
+        gemma4_mlx.api, "stream_generate", responses({"channel": "tool", "text": "", "malformed": wrong})
+    )
+    with pytest.raises(GemmaError) as error:
+        gemma4_mlx.generate(None, None, "?")  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "the model's tool call is malformed: a value should stand where '}' is; ask again. It wrote 'call:f{a:}'"
+    )
+
+
+def test_a_reply_without_an_answer_is_noted(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    pieces = {"channel": "thought", "text": "Hm."}, {"channel": "answer", "text": "", "finish_reason": "stop"}
+    monkeypatch.setattr(gemma4_mlx.api, "stream_generate", responses(*pieces))
+    assert gemma4_mlx.generate(None, None, "?") == ""  # type: ignore[arg-type]
+    assert caplog.messages == ["the reply ended after its thought, without an answer"]
 
 
 def test_half_a_character_is_no_text(both: tuple) -> None:

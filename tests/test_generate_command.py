@@ -19,6 +19,8 @@ from PIL import Image
 
 from gemma4_mlx import api
 from gemma4_mlx.commands.generate import main
+from gemma4_mlx.engine.generation import Response
+from gemma4_mlx.prompt.calls import MalformedCall
 
 ROOT = Path(__file__).resolve().parent.parent
 FOOTER = re.compile(
@@ -61,7 +63,9 @@ def test_answer_on_stdout_and_figures_on_stderr(loaded: str, capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert out.endswith("\n")
     assert len(out) > 1
-    assert FOOTER.fullmatch(err)
+    cut_off = "note: the answer is cut off: --max-tokens or the context allows no more; raise it\n"
+    assert err.startswith(cut_off)
+    assert FOOTER.fullmatch(err.removeprefix(cut_off))
 
 
 def test_all_modalities_in_one_question(loaded: str, media: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,15 +114,14 @@ def test_prompt_and_image_from_stdin(
     assert piped(photo.read_bytes(), "-p", "x", "--image", "-") == piped(b"", "-p", "x", "--image", str(photo))
 
 
+def respond(text: str, channel: Any, reason: Any = None, malformed: Any = None) -> Response:
+    return Response(
+        text=text, channel=channel, token=1, prompt_tokens=1, prompt_tps=1.0, generation_tokens=7,
+        generation_tps=1.0, peak_memory=1, finish_reason=reason, malformed=malformed,
+    )  # fmt: skip
+
+
 def test_thought_never_reaches_stdout(loaded: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    from gemma4_mlx.engine.generation import Response
-
-    def respond(text: str, channel: Any, reason: Any = None) -> Response:
-        return Response(
-            text=text, channel=channel, token=1, prompt_tokens=1, prompt_tps=1.0, generation_tokens=1,
-            generation_tps=1.0, peak_memory=1, finish_reason=reason,
-        )  # fmt: skip
-
     said = [("hm", "thought"), ("so", "thought"), ("Yes", "answer"), (".", "answer", "stop")]
     replies = [respond(*piece) for piece in said]
     monkeypatch.setattr(api, "stream_generate", lambda *args, **options: iter(replies))
@@ -130,6 +133,39 @@ def test_thought_never_reaches_stdout(loaded: str, capsys: pytest.CaptureFixture
     assert run(loaded, "-p", "x", "--json") == 0
     reply = json.loads(capsys.readouterr().out)
     assert (reply["content"], reply["reasoning"]) == ("Yes.", "hmso")
+
+
+def test_a_thought_that_leaves_no_room_for_an_answer_is_an_error(
+    loaded: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    replies = [respond("hm", "thought"), respond("", "thought", "length")]
+    monkeypatch.setattr(api, "stream_generate", lambda *args, **options: iter(replies))
+    said = "the thought took all 7 tokens and no answer began: raise --max-tokens, "
+    said += "or end the thought earlier with --thinking-budget"
+    assert run(loaded, "-p", "x") == 1
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[0], err.splitlines()[-1]) == ("", "hm", f"error: {said}")
+    assert run(loaded, "-p", "x", "--json") == 1
+    reply = json.loads(capsys.readouterr().out)
+    assert (reply["content"], reply["reasoning"], reply["finish_reason"], reply["error"]) == ("", "hm", "length", said)
+
+
+def test_what_is_no_call_is_in_the_error_and_the_json(
+    loaded: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    wrong = MalformedCall("call:f{a:}", "a value should stand where '}' is", "f")
+    replies = [respond("Wait.", "answer"), respond("", "tool", "stop", wrong)]
+    monkeypatch.setattr(api, "stream_generate", lambda *args, **options: iter(replies))
+    said = "the model's tool call is malformed: a value should stand where '}' is; ask again. It wrote 'call:f{a:}'"
+    assert run(loaded, "-p", "x") == 1
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == ("Wait.\n", f"error: {said}")
+    assert run(loaded, "-p", "x", "--json") == 1
+    reply = json.loads(capsys.readouterr().out)
+    assert (reply["content"], reply["error"]) == ("Wait.", said)
+    assert reply["tool_calls"] == [
+        {"name": "f", "malformed": "call:f{a:}", "problem": "a value should stand where '}' is"}
+    ]
 
 
 def test_ctrl_c_keeps_what_was_said(tiny_folder: Path) -> None:

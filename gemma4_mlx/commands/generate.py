@@ -187,6 +187,8 @@ def speak(
     try:
         for event in events:
             show(args, terminal, said, event, runs_tools=bool(toolbox.tools))
+        terminal.end()
+        said.check_end()
     except KeyboardInterrupt:
         said.finish_reason = "interrupted"
     except GemmaError as error:
@@ -210,6 +212,8 @@ def show(
     if said.last is None and event.kv_bits is not None and args.kv_bits is None:
         terminal.note(EIGHT_BITS)
     said.add(event)
+    if event.malformed is not None and not runs_tools:
+        raise GemmaError(event.malformed.message)
     if not args.json:
         terminal.show(event)
         if event.call is not None and not runs_tools:

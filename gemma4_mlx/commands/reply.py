@@ -4,17 +4,22 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, note, one_line
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult
     from gemma4_mlx.engine.generation import Response
-    from gemma4_mlx.prompt.calls import ToolCall
+    from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
 
 
 def call_as_dict(call: "ToolCall") -> dict[str, Any]:
     """A tool call for JSON."""
     return {"name": call.name, "arguments": dict(call.arguments)}
+
+
+def malformed_as_dict(call: "MalformedCall") -> dict[str, Any]:
+    """What was meant as a call and is none, for JSON."""
+    return {"name": call.name, "malformed": call.text, "problem": call.problem}
 
 
 @dataclass
@@ -28,6 +33,8 @@ class Reply:
     first_token: float = 0.0
     last: "Response | None" = None
     error: GemmaError | None = None
+    answers: bool = False
+    """Whether there is text of an answer after the last call."""
 
     def add(self, response: "Response") -> None:
         """Takes in one piece."""
@@ -35,16 +42,32 @@ class Reply:
             self.first_token = time.perf_counter()
         if response.channel == "answer":
             self.content += response.text
+            self.answers = self.answers or bool(response.text)
         elif response.channel == "thought":
             self.reasoning += response.text
         if response.call is not None:
             self.tool_calls.append(call_as_dict(response.call))
+        if response.malformed is not None:
+            self.tool_calls.append(malformed_as_dict(response.malformed))
+        self.answers = self.answers and response.call is None and response.malformed is None
         self.finish_reason, self.last = response.finish_reason, response
 
     def add_result(self, result: "ToolResult") -> None:
         """Takes in what a call came to. Results come in the order of their calls."""
         waiting = next(call for call in self.tool_calls if "result" not in call)
         waiting |= {"result": result.text, "failed": result.failed}
+
+    def check_end(self) -> None:
+        """Says that an answer is cut off. Raises GemmaError if none began, as the thought took all tokens."""
+        if self.finish_reason != "length" or self.last is None:
+            return
+        if self.answers or not (self.reasoning or self.last.channel == "thought"):
+            note("the answer is cut off: --max-tokens or the context allows no more; raise it")
+            return
+        raise GemmaError(
+            f"the thought took all {self.last.generation_tokens} tokens and no answer began: raise --max-tokens, "
+            "or end the thought earlier with --thinking-budget"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
