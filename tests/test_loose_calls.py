@@ -59,6 +59,8 @@ READ = [
     ('\n\ncall:get_weather{city:<|"|>Rome<|"|>}\n', "get_weather", {"city": "Rome"}),
     ("now{}", "now", {}),
     ("now()", "now", {}),
+    (':call:get_weather{city:<|"|>Rome<|"|>}', "get_weather", {"city": "Rome"}),
+    ("callnow{}", "now", {}),
     ("call:now()", "now", {}),
     ("call:now: {}", "now", {}),
     ('call:"now"{}', "now", {}),

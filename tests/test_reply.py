@@ -179,7 +179,13 @@ LOST = [
     ("<|tool_call>call:get{city:Rome}<tool_call|>call:get{city:Rome}<tool_call|>", "", "", [ROME, ROME]),
     ("call:get{city:Rome}<|channel>thought\nSo.<channel|>Yes", "So.", "Yes", [ROME]),
     ("call:get{city:Rome<tool_call|>Yes", "", "Yes", [ROME]),
+    ('Let me see.\ncall:get{city:<|"|>Rome<|"|>}<turn|>', "", "Let me see.\n", [ROME]),
+    ('One\n\n  call:get{city:<|"|>Rome<|"|>}', "", "One\n\n", [ROME]),
+    ("One\ncaller\ncall:get{city:Rome}<tool_call|>Two", "", "One\ncaller\nTwo", [ROME]),
     # text
+    ("You say\ncall:get{city:Rome}", "", "You say\ncall:get{city:Rome}", None),
+    ("You say\ncall:get{city:Rome}\nand wait.\n", "", "You say\ncall:get{city:Rome}\nand wait.\n", None),
+    ("You say\nthought\n<channel|>so", "", "You say\nthought\nso", None),
     ("call:other{city:Rome}", "", "call:other{city:Rome}", None),
     ("call:get{city:Rome} is what I would say.", "", "call:get{city:Rome} is what I would say.", None),
     ("call:get{city:Rome", "", "call:get{city:Rome", None),

@@ -27,7 +27,7 @@ MAX_DEPTH = 64
 MAX_CALLS = 64
 """Calls in one reply; a model that writes more repeats itself."""
 
-_HEAD = re.compile(r"\s*(?:call(?=[\s:]))?\s*:?\s*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
+_HEAD = re.compile(r"[\s:]*(?:call(?=[\s:])[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
 _PLAIN_NAME = re.compile(r"[\w./:-]+")
 _PREFIX_END = re.compile(r"(?:[.:/]|__)$")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -183,7 +183,9 @@ class _Parser:
         plain = head.strip().startswith("call:") or _PLAIN_NAME.fullmatch(written) or written in self.tools
         if not written or not plain:
             self._fail("'call:NAME'", head)
-        return [self._call(find_tool(written, self.tools) or written)]
+        glued = written.removeprefix("call")  # the colon is missing
+        found = find_tool(written, self.tools) or (glued if glued in self.tools else None)
+        return [self._call(found or written)]
 
     def _call(self, name: str) -> ToolCall:
         expected = Expected.of(self.tools[name].parameters) if name in self.tools else Expected()

@@ -45,14 +45,14 @@ class ChannelLabel:
 Beginning = Literal["undecided", "call", "text"]
 
 
-def beginning(text: str, tools: Collection[str]) -> Beginning:
-    """What a text is with which an answer begins: a call of a declared tool, text, or not yet told.
+def beginning(text: str, tools: Collection[str], *, may_think: bool) -> Beginning:
+    """What a text is with which an answer or a line begins: a call of a declared tool, text, or not yet told.
 
-    A text that begins with a thought's label in a line of its own stays undecided: whether it is one tells the mark
-    that ends it.
+    With `may_think` a text that begins with a thought's label in a line of its own stays undecided: whether it is one
+    tells the mark that ends it.
     """
-    text = text.lstrip()
-    if _LOST_LABEL.startswith(text) or text.startswith(_LOST_LABEL):
+    text = text.lstrip() if may_think else text.lstrip(" \t")
+    if may_think and (_LOST_LABEL.startswith(text) or text.startswith(_LOST_LABEL)):
         return "undecided"
     if not tools:
         return "text"

@@ -87,7 +87,8 @@ class ReplyParser:
         self._n_calls = 0
         self._awaits_response = False
         self._held: str | None = None
-        self._begin_answer()
+        self._place: Literal["answer", "line"] = "answer"
+        self._watch("answer")
 
     @property
     def stopped(self) -> bool:
@@ -124,23 +125,29 @@ class ReplyParser:
         return self._joined(piece, self._flush())
 
     def _text(self, text: str) -> Piece:
-        """Text of the channel, held back while it may be a thought or a call that lost its first mark."""
-        if self._held is None:
-            return Piece(self._channel, self._show(text))
-        self._held += text
-        kind = beginning(self._held, self._tool_names)
-        if kind == "undecided":
-            return Piece(self._channel, "")
-        held, self._held = self._held, None
-        if kind == "text":
-            return Piece(self._channel, self._show(held))
-        self._call, self._unmarked = CallReader(self._tools), True
-        self._call.text(held)
-        return Piece("tool", "")
+        """Text of the channel. How an answer and its lines begin is held back while it may be a call, or a thought."""
+        shown = ""
+        while True:
+            if self._held is None:
+                line, newline, text = text.partition("\n")
+                shown += line + newline
+                if not newline:
+                    return Piece(self._channel, self._show(shown))
+                self._watch("line")
+                continue
+            self._held += text
+            kind = beginning(self._held, self._tool_names, may_think=self._place == "answer")
+            if kind != "text":
+                if kind == "call":
+                    self._call, self._unmarked = CallReader(self._tools), True
+                    self._call.text(self._held)
+                    self._held = None
+                return Piece(self._channel, self._show(shown))
+            text, self._held = self._held, None
 
     def _change_channel(self, mark: int) -> Piece:
         held = (self._held or "") + self._decoder.finish()
-        if mark == self._end and self._held is not None and is_lost_thought(held):
+        if mark == self._end and self._held is not None and self._place == "answer" and is_lost_thought(held):
             label, self._held = ChannelLabel(), None
             piece = Piece("thought", label.feed(held) + label.finish())
         else:
@@ -150,25 +157,27 @@ class ReplyParser:
             self._channel, self._label, self._held = "thought", ChannelLabel(), None
         else:
             self._channel, self._label = "answer", None
-            self._begin_answer()
+            self._watch("answer")
         return piece
 
-    def _begin_answer(self) -> None:
-        """From here on a thought or a call may come without its first mark."""
-        self._held = "" if self._channel == "answer" else None
+    def _watch(self, place: Literal["answer", "line"]) -> None:
+        """Here, where the answer or a line of it begins, a call may come without its first mark, or a thought."""
+        watches = self._channel == "answer" and (place == "answer" or bool(self._tool_names))
+        self._held, self._place = "" if watches else None, place
 
     def _feed_call(self, call: CallReader, id: int) -> Piece:
         ends = id in self._hidden or id in (self._call_start, self._response)
         if id == self._call_end:
             return self._end_call(call, closed=True)
-        if ends or (self._unmarked and id in (self._start, self._end)):
+        stray = id in self._control and id != self._quote and not call.in_string
+        if ends or (stray and self._unmarked):
             return self._joined(self._end_call(call, closed=False), self.feed(id))
         if id == self._quote:
             text = self._decoder.finish()
             call.text(text)
             call.quote()
             return self._tool_text(text + QUOTE)
-        if id in self._control and not call.in_string:
+        if stray:
             call.spoil("a control token stands between values")
         text = self._decoder.feed(id)
         call.text(text)
@@ -178,19 +187,25 @@ class ReplyParser:
         return Piece("tool", "" if self._unmarked else text)
 
     def _end_call(self, call: CallReader, *, closed: bool) -> Piece:
-        """The calls, or what was meant as one. What has no first mark and is no call is text, unless it has others."""
+        """The calls, or what was meant as one.
+
+        What has no mark at all is a call only where the answer begins, and text if it is none.
+        """
         rest = self._decoder.finish()
         call.text(rest)
         self._call = None
-        self._begin_answer()
         text = call.written if self._unmarked else rest
+        has_marks = not self._unmarked or closed or call.has_quotes
         try:
-            calls = call.finish(closed=closed)
+            calls = call.finish(closed=closed) if has_marks or self._place == "answer" else []
+            problem = None
         except GemmaError as error:
-            if self._unmarked and not (closed or call.has_quotes):
-                self._held = None
-                return Piece(self._channel, self._show(text))
-            return Piece("tool", text, malformed=self._counted(call.malformed(str(error))))
+            calls, problem = [], error
+        if not calls and not has_marks:
+            return Piece(self._channel, self._show(text))
+        self._watch("answer")
+        if problem is not None:
+            return Piece("tool", text, malformed=self._counted(call.malformed(str(problem))))
         return self._limited(text, calls, call)
 
     def _limited(self, text: str, calls: Sequence[ToolCall], call: CallReader) -> Piece:
