@@ -140,6 +140,8 @@ READ = [
     ("call:bash{command:print(1)}", "bash", {"command": "print(1)"}),
     ("call:set{tags:[one,two]}", "set", {"tags": ["one", "two"]}),
     ("call:set{edits:[{old:x,new:y}]}", "set", {"edits": [{"old": "x", "new": "y"}]}),
+    ("call:bash{command=at 10:30}", "bash", {"command": "at 10:30"}),
+    ("call:set{tags:[one,two],more:1}", "set", {"tags": ["one", "two"], "more": 1}),
     ("call:set{note:later}", "set", {"note": "later"}),
     ("call:set{mode:none}", "set", {"mode": "none"}),
     ("call:set{mode:1}", "set", {"mode": "1"}),

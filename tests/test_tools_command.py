@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from gemma4_mlx.agent import ToolResult
 from gemma4_mlx.commands import chat, generate
+from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Confirmation, call_text
-from gemma4_mlx.prompt.calls import ToolCall
+from gemma4_mlx.engine.generation import Response
+from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
 
 pytest.importorskip("mcp")
 
@@ -146,3 +149,23 @@ def test_a_call_is_shown_as_it_is_but_for_what_moves_the_cursor() -> None:
         'run {"command": "rm  -r\\n/?2J?"}'  # JSON escapes the line break
     )
     assert call_text(ToolCall("n" * 207, {})) == "n" * 200 + "... 7 characters more {}"
+
+
+def test_a_malformed_call_is_in_the_json_with_what_was_told() -> None:
+    wrong = MalformedCall("call:f{a:}", "a value should stand where '}' is", "f")
+    said = Reply()
+    for call in ({"malformed": wrong}, {"call": ToolCall("f", {"a": 1})}):
+        figures = {"token": 1, "prompt_tokens": 1, "prompt_tps": 1.0, "generation_tokens": 1, "generation_tps": 1.0}
+        said.add(Response(text="", channel="tool", peak_memory=1, **figures, **call))
+    said.add_result(ToolResult(wrong.as_call(), "error: no", failed=True))
+    said.add_result(ToolResult(ToolCall("f", {"a": 1}), "1"))
+    assert said.as_dict()["tool_calls"] == [
+        {
+            "name": "f",
+            "malformed": "call:f{a:}",
+            "problem": "a value should stand where '}' is",
+            "result": "error: no",
+            "failed": True,
+        },
+        {"name": "f", "arguments": {"a": 1}, "result": "1", "failed": False},
+    ]

@@ -242,6 +242,7 @@ class _Parser:
             items.append(self._value(expected))
 
         self._bracketed(read_item)
+        self.bare_word = False
         return items
 
     def _object(self, expected: Expected) -> dict[str, Any]:
@@ -249,7 +250,7 @@ class _Parser:
 
         def read_pair() -> None:
             after_word, self.bare_word = self.bare_word, False
-            key = self._key()
+            key = self._key(expected)
             if key in pairs:
                 raise GemmaError(f"it gives {key!r} twice")
             if after_word and not expected.declares(key):
@@ -277,7 +278,7 @@ class _Parser:
                 self._expect(",")
         self._next()
 
-    def _key(self) -> str:
+    def _key(self, expected: Expected) -> str:
         lexeme = self._peek()
         if isinstance(lexeme, Quoted):
             self._next()
@@ -285,7 +286,9 @@ class _Parser:
         key = self._bare_until(*self.dialect.colons, never=("{", "}", ",")).strip()
         if not key:
             self._fail("a key", self._peek())
-        if key[0] in QUOTE_MARKS and key[-1] in QUOTE_MARKS and len(key) > 1:
+        quoted = key[0] in QUOTE_MARKS and key[-1] in QUOTE_MARKS and len(key) > 1
+        holds_value = not expected.declares(key) and expected.declares(key.partition("=")[0].strip())
+        if quoted or holds_value:
             self._fail("a key", key)
         return key
 
