@@ -27,14 +27,15 @@ MAX_DEPTH = 64
 MAX_CALLS = 64
 """Calls in one reply; a model that writes more repeats itself."""
 
-_HEAD = re.compile(r"[\s:]*(?:call(?=[\s:])[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
+_HEAD = re.compile(r"[\s:;]*(?:call(?=[\s:])[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
 _PLAIN_NAME = re.compile(r"[\w./:-]+")
 _PREFIX_END = re.compile(r"(?:[.:/]|__)$")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _LITERALS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _CLOSER = {"{": "}", "[": "]", "(": ")"}
-_ARGUMENT_KEYS = ("arguments", "parameters", "args")
-_CALL_KEYS = frozenset(("name", "id", "type", *_ARGUMENT_KEYS))
+_NAME_KEYS = ("name", "tool", "tool_name", "function")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input")
+_CALL_KEYS = frozenset(("id", "type", *_NAME_KEYS, *_ARGUMENT_KEYS))
 _ENDS = (",", "}", "]", ")")
 _SIGNS = (*_ENDS, "{", "[", "(", ":", "=")
 
@@ -139,12 +140,8 @@ class CallReader:
         return MalformedCall(self.written, problem, found) if found else MalformedCall(self.written, problem)
 
     def _whole_segments(self) -> list[Lexeme]:
-        """A control token too many between another closing quote and the closing brackets is none."""
-        if not self.in_string:
-            return [*self._segments, self._text]
-        before = self._segments[-1] if self._segments else ""
-        dangles = isinstance(before, str) and before.rstrip()[-1:] in QUOTE_MARKS and not self._text.strip("}]) \n")
-        if not dangles or not before:
+        """A quoting token too many before the closing brackets is none: a string can't begin behind a value."""
+        if self.in_string and self._text.strip("}]) \n"):
             raise GemmaError(f"it ends inside a string, after {self._text[-40:]!r}")
         return [*self._segments, self._text]
 
@@ -168,7 +165,7 @@ class _Parser:
         calls: list[ToolCall] = []
         while not calls or self._peek() is not None:
             calls += self._block()
-            if calls and self._peek() == ",":
+            while self._peek() in (",", ";"):
                 self._next()
         return calls
 
@@ -207,18 +204,21 @@ class _Parser:
         entries = value.get("tool_calls", [value]) if isinstance(value, dict) else value
         if not isinstance(entries, list) or not entries:
             self._fail("'call:NAME'", str(value))
-        return [
-            self._json_call(entry.get("function", entry) if isinstance(entry, dict) else entry) for entry in entries
-        ]
+        return [self._json_call(entry) for entry in entries]
 
     def _json_call(self, entry: Any) -> ToolCall:
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _CALL_KEYS:
+        if isinstance(entry, dict) and isinstance(entry.get("function"), dict):
+            entry = entry["function"]
+        if not isinstance(entry, dict) or set(entry) - _CALL_KEYS or not set(entry) & set(_NAME_KEYS):
             self._fail("'call:NAME'", "{")
+        names = [entry[key] for key in _NAME_KEYS if key in entry]
         given = [entry[key] for key in _ARGUMENT_KEYS if key in entry] or [{}]
+        if len(names) != 1 or len(given) != 1 or not isinstance(names[0], str):
+            self._fail("one name and one object of arguments", str(entry))
         arguments = _json_object(given[0]) if isinstance(given[0], str) else given[0]
-        if len(given) > 1 or not isinstance(arguments, dict):
+        if arguments is not None and not isinstance(arguments, dict):
             self._fail("an object of arguments", str(given[0]))
-        return ToolCall(find_tool(entry["name"], self.tools) or entry["name"], arguments)
+        return ToolCall(find_tool(names[0], self.tools) or names[0], arguments or {})
 
     def _value(self, expected: Expected) -> Any:
         lexeme = self._peek()
@@ -400,10 +400,9 @@ def _is_inside_word(text: str, at: int) -> bool:
     return text[at] in "'’" and text[at - 1 : at].isalnum()
 
 
-def _json_object(text: str) -> dict[str, Any] | None:
-    """What JSON text says; None if it is not one object."""
+def _json_object(text: str) -> Any:
+    """What JSON text says, nothing for no text, the text itself if it is not JSON."""
     try:
-        value = json.loads(text, parse_constant=int)  # which refuses NaN and Infinity
+        return json.loads(text, parse_constant=int) if text.strip() else None  # int refuses NaN and Infinity
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return text

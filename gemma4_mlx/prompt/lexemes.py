@@ -15,10 +15,11 @@ QUOTE = '<|"|>'
 _PLAIN = re.compile(r"[{}\[\]:,]|[^{}\[\]:,]+")
 _LOOSE = re.compile(r"[{}\[\]:,=()]|\s+|[^{}\[\]:,=()]+")
 _BEFORE_VALUES = frozenset("{[(:,=")
-_CLOSERS = {QUOTE: (QUOTE,), '"': ('"',), "'": ("'",), "`": ("`",)} | {
-    "“": ("”", "“"), "”": ("”",), "„": ("“", "”"), "‘": ("’", "‘"), "’": ("’",), "‚": ("‘", "’")
+_CLOSERS = {QUOTE: (QUOTE,), '"""': ('"""',), "'''": ("'''",), '"': ('"',), "'": ("'",), "`": ("`",)} | {
+    "“": ("”", "“"), "”": ("”",), "„": ("“", "”"), "‘": ("’", "‘"), "’": ("’",), "‚": ("‘", "’"), "«": ("»",)
 }  # fmt: skip
-QUOTE_MARKS = frozenset("\"'`“”„‘’‚")
+"""What closes each opening quote, longer ones first."""
+QUOTE_MARKS = frozenset("\"'`“”„‘’‚«»")
 """Characters that quote, in place of the control token."""
 
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.|$)", re.DOTALL)

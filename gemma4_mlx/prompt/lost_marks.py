@@ -14,7 +14,7 @@ LABEL = "thought"
 OTHER_LABELS = ("thinking", "analysis", "reasoning")
 """Labels that other models write; they count only alone in their line."""
 
-_LABEL = re.compile(rf"\s*(?:{LABEL}(?:[ \t]*\n|[ \t]+|$)|(?:{'|'.join(OTHER_LABELS)})[ \t]*\n)")
+_LABEL = re.compile(rf"\s*(?:{LABEL}(?:[ \t\r]*\n|[ \t]+|$)|(?i:{'|'.join((LABEL, *OTHER_LABELS))})[ \t\r]*\n)")
 _CALL = re.compile(r"call:[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
 _LONGEST_NAME = 200  # characters
 _LOST_LABEL = f"{LABEL}\n"
@@ -31,7 +31,7 @@ class ChannelLabel:
         if self._held is None:
             return text
         self._held += text
-        word = self._held.strip(" \t\n") if self._held.strip() else ""
+        word = self._held.strip().lower()
         if any(label.startswith(word) for label in (LABEL, *OTHER_LABELS)) and "\n" not in self._held.lstrip():
             return ""
         return self.finish()
