@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.prompt.calls import MAX_CALLS, CallReader, MalformedCall, ToolCall
 from gemma4_mlx.prompt.lexemes import QUOTE
 from gemma4_mlx.prompt.lost_marks import ChannelLabel, beginning, is_lost_thought
@@ -121,7 +121,10 @@ class ReplyParser:
             return self._flush()
         piece = self._end_call(self._call, closed=False)
         if piece.malformed is not None and piece.call is None:
-            raise GemmaError("the reply ended inside a tool call, which was not run; raise max_tokens or ask again")
+            begun = shortened(piece.malformed.text)
+            raise GemmaError(
+                f"the reply ended inside a tool call, which was not run: {begun!r}; raise max_tokens or ask again"
+            )
         return self._joined(piece, self._flush())
 
     def _text(self, text: str) -> Piece:
