@@ -223,6 +223,7 @@ REFUSED = [
     '{"arguments":{"a":1}}',
     "[]",
     '{"name":"f","arguments":"{\\"a\\": NaN}"}',
+    '{"name":"f","arguments":"{\\"a\\": 1e999}"}',
 ]
 
 

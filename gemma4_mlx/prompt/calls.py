@@ -403,6 +403,13 @@ def _is_inside_word(text: str, at: int) -> bool:
 def _json_object(text: str) -> Any:
     """What JSON text says, nothing for no text, the text itself if it is not JSON."""
     try:
-        return json.loads(text, parse_constant=int) if text.strip() else None  # int refuses NaN and Infinity
+        return json.loads(text, parse_constant=_finite, parse_float=_finite) if text.strip() else None
     except (ValueError, RecursionError):
         return text
+
+
+def _finite(text: str) -> float:
+    """Raises ValueError for what JSON has not: NaN and infinity."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number

@@ -67,5 +67,5 @@ def beginning(text: str, tools: Collection[str], *, may_think: bool) -> Beginnin
 
 
 def is_lost_thought(text: str) -> bool:
-    """Whether a text that a channel's end mark follows is a thought without its first mark."""
+    """Whether a text that a mark follows is a thought without its first mark."""
     return text.strip() == LABEL or text.lstrip().startswith(_LOST_LABEL)

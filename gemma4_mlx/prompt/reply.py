@@ -103,7 +103,7 @@ class ReplyParser:
             self._awaits_response = id == self._response
             return self._flush()
         if id == self._call_start:
-            piece = self._flush()
+            piece = self._flush_before_mark()
             self._call, self._unmarked = CallReader(self._tools), False
             return piece
         if id in (self._start, self._end):
@@ -149,13 +149,7 @@ class ReplyParser:
             text, self._held = self._held, None
 
     def _change_channel(self, mark: int) -> Piece:
-        held = (self._held or "") + self._decoder.finish()
-        if mark == self._end and self._held is not None and self._place == "answer" and is_lost_thought(held):
-            label, self._held = ChannelLabel(), None
-            piece = Piece("thought", label.feed(held) + label.finish())
-        else:
-            self._held = None if self._held is None else held
-            piece = self._flush()
+        piece = self._flush_before_mark()
         if mark == self._start:
             self._channel, self._label, self._held = "thought", ChannelLabel(), None
         else:
@@ -227,6 +221,14 @@ class ReplyParser:
     def _joined(self, first: Piece, then: Piece) -> Piece:
         """A piece of a call and what the token after it brought: more text of the answer, or none."""
         return replace(first, text=first.text + then.text)
+
+    def _flush_before_mark(self) -> Piece:
+        """What a mark ends: an answer that begins as a thought does, and goes no further, is one without its mark."""
+        if self._held is None or self._place != "answer" or not is_lost_thought(self._held):
+            return self._flush()
+        label, held = ChannelLabel(), self._held + self._decoder.finish()
+        self._held = None
+        return Piece("thought", label.feed(held) + label.finish())
 
     def _flush(self) -> Piece:
         text, self._held = (self._held or "") + self._decoder.finish(), None
