@@ -32,7 +32,7 @@ def note(tmp_path: Path) -> str:
 
 
 def of_the_api(processor: Processor, monkeypatch: pytest.MonkeyPatch, **media: Any) -> Prompt:
-    monkeypatch.setattr(api, "stream", lambda model, tokenizer, prompt, *rest: prompt)
+    monkeypatch.setattr(api, "stream", lambda model, tokenizer, prompt, *rest, **more: prompt)
     return api.stream_generate(None, processor, "What happens?", **media)  # type: ignore[arg-type, return-value]
 
 
