@@ -1,9 +1,11 @@
 """`config.json` -> one tree of frozen dataclasses.
 
-Two dialects say the same thing: the published one has `global_head_dim` and `num_global_key_value_heads`, newer exports
-have `per_layer_config` with overrides by layer index. Both end as one `LayerConfig` for each layer.
+Several dialects say the same thing: the published one has `global_head_dim` and `num_global_key_value_heads`, newer
+exports have `per_layer_config` with overrides by layer index. Both end as one `LayerConfig` for each layer. Exports
+leave out what their library has as a default, and text-only ones have no `text_config` but its entries themselves.
 """
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import Any
 
 from gemma4_mlx.errors import GemmaError, one_line
 
-MODEL_TYPE = "gemma4_unified"
+MODEL_TYPE, TEXT_TYPE = "gemma4_unified", "gemma4_unified_text"
 DRAFTER_TYPE = "gemma4_unified_assistant"
 FULL, SLIDING = "full_attention", "sliding_attention"
 MOST_LAYERS = 1024
@@ -31,6 +33,32 @@ FIXED_SETTINGS: Mapping[str, Any] = {
     "use_bidirectional_attention": "vision",
     "use_double_wide_mlp": False,
 }
+
+# What an entry that is left out stands for, in the published model and in the libraries that leave it out.
+TEXT_DEFAULTS: Mapping[str, Any] = {
+    "head_dim": 256,
+    "max_position_embeddings": 262144,
+    "sliding_window": 1024,
+    "vocab_size": 262144,
+}
+FULL_HEAD_DIM = 512
+LAYERS_PER_FULL = 6
+FULL_ROPE = {"partial_rotary_factor": 0.25, "rope_theta": 1e6, "rope_type": "proportional"}
+SLIDING_ROPE = {"rope_theta": 1e4, "rope_type": "default"}
+VISION_DEFAULTS: Mapping[str, Any] = {"mm_posemb_size": 1120, "patch_size": 16, "pooling_kernel_size": 3}
+AUDIO_SIZES = ("audio_embed_dim", "audio_samples_per_token", "hidden_size", "output_proj_dims")
+"""Names of the one size of audio, in the order in which they count."""
+
+TOKENS = {
+    "image_token_id": ("<|image|>", 258880),
+    "video_token_id": ("<|video|>", 258884),
+    "audio_token_id": ("<|audio|>", 258881),
+    "boi_token_id": ("<|image>", 255999),
+    "eoi_token_id": ("<image|>", 258882),
+    "boa_token_id": ("<|audio>", 256000),
+    "eoa_token_id": ("<audio|>", 258883),
+}
+"""Entries for the ids of media tokens (also spelled `..._index`), the tokens' names, and the published ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +151,30 @@ class ModelConfig:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "ModelConfig":
-        """Reads `config.json`. Raises GemmaError where it is missing, damaged or of another model."""
-        return cls.from_dict(read_json(folder / "config.json"))
+        """Reads `config.json`, and tokenizer.json for media tokens that it leaves out.
+
+        Raises GemmaError if it is missing, damaged or of another model.
+        """
+        config = read_json(folder / "config.json")
+        return cls.from_dict(config | _tokenizers_ids(folder, config))
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "ModelConfig":
         """Reads either dialect. Raises GemmaError for another model type, or a setting that is not computed here."""
         found = config.get("model_type")
-        if found != MODEL_TYPE:
+        if found not in (MODEL_TYPE, TEXT_TYPE):
             raise GemmaError(
                 f"config.json: model_type is {found!r}; this package runs {MODEL_TYPE!r} (Gemma 4 12B Unified) only"
             )
         with _reading():
-            text = _table(config, "text_config")
+            text = _text_table(config, flat=found == TEXT_TYPE)
             _check_fixed_settings(text)
+            _check_fixed_settings(config)
             vision, audio = config.get("vision_config"), config.get("audio_config")
             return cls(
                 text=_text(text),
-                vision=_vision(vision) if vision else None,
-                audio=_audio(audio) if audio else None,
+                vision=None if vision is None else _vision(vision, text),
+                audio=None if audio is None else _audio(audio),
                 tokens=_token_ids(config, text),
                 quantization=_quantization(config),
             )
@@ -165,14 +198,14 @@ class DrafterConfig:
                 "with plain embeddings is read)"
             )
         with _reading():
-            text = _text(_table(config, "text_config"))
+            text = _text(_text_table(config))
             return cls(text, _size(config, "backbone_hidden_size"), _quantization(config))
 
 
 def read_given_json(path: str | Path, name: str) -> Any:
     """The JSON in a file that somebody gave; errors call it by `name`. Raises GemmaError where it holds none."""
     try:
-        return json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return json.loads(decode(Path(path).expanduser().read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         raise GemmaError(f"{name}: not a readable JSON file ({one_line(error)})") from None
 
@@ -188,13 +221,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def decode(data: bytes) -> str:
+    """The text of a file: UTF-8, or what a byte order mark at its beginning says. Raises ValueError."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
+
+
+def whole(value: Any) -> Any:
+    """The value, as an integer if it is a float without a fraction: exporters write 64.0 for 64."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @contextmanager
-def _reading() -> Iterator[None]:
+def _reading(name: str = "config.json") -> Iterator[None]:
     """Raises GemmaError where reading a configuration fails over what is in it."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise GemmaError(f"config.json: an entry is missing or of the wrong kind ({error!r})") from None
+        raise GemmaError(f"{name}: an entry is missing or of the wrong kind ({error!r})") from None
+
+
+def _text_table(config: Mapping[str, Any], *, flat: bool = False) -> Mapping[str, Any]:
+    """Entries of `text_config`, else of the top level, else defaults. A `flat` configuration has no such table."""
+    own = {} if flat and config.get("text_config") is None else _table(config, "text_config")
+    text = {**TEXT_DEFAULTS, **config, **own}
+    return text if text.get("per_layer_config") else {"global_head_dim": FULL_HEAD_DIM, **text}
 
 
 def _text(config: Mapping[str, Any]) -> TextConfig:
@@ -213,6 +265,7 @@ def _text(config: Mapping[str, Any]) -> TextConfig:
 
 def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
     kinds = config.get("layer_types")
+    kinds = _usual_layers(config) if kinds is None else kinds
     if not isinstance(kinds, list) or not kinds or not set(kinds) <= {FULL, SLIDING}:
         raise GemmaError(f"config.json: layer_types must list {SLIDING!r} and {FULL!r}, one for each layer")
     if len(kinds) > MOST_LAYERS:
@@ -220,7 +273,7 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
     if config.get("num_hidden_layers", len(kinds)) != len(kinds):
         raise GemmaError(f"config.json: {len(kinds)} layer_types for {config['num_hidden_layers']} num_hidden_layers")
     rope = {kind: _rope(config, kind) for kind in sorted(set(kinds))}
-    overrides = {int(index): layer for index, layer in (config.get("per_layer_config") or {}).items()}
+    overrides = {int(index): _override(layer) for index, layer in (config.get("per_layer_config") or {}).items()}
     return tuple(
         LayerConfig(
             head_dim=_layer_size(config, overrides.get(index, {}), kind, "head_dim"),
@@ -232,23 +285,58 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
     )
 
 
+def _usual_layers(config: Mapping[str, Any]) -> list[str]:
+    """Every sixth layer is a full one, or as `sliding_window_pattern` says, and so is the last."""
+    layers, period = _size(config, "num_hidden_layers"), _size(config, "sliding_window_pattern", LAYERS_PER_FULL)
+    if layers > MOST_LAYERS:
+        raise GemmaError(f"config.json: {layers} layers; at most {MOST_LAYERS} are accepted")
+    return [FULL if layer % period == 0 or layer == layers else SLIDING for layer in range(1, layers + 1)]
+
+
+def _override(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    unknown = sorted(layer.keys() - GLOBAL_NAMES.keys())
+    if unknown:
+        raise GemmaError(
+            f"config.json: {unknown[0]} in per_layer_config is not supported; there may be head_dim and "
+            "num_key_value_heads"
+        )
+    return layer
+
+
 def _layer_size(config: Mapping[str, Any], override: Mapping[str, Any], kind: str, name: str) -> int:
     size = _size(config, name)
     return _size(override, name, _size(config, GLOBAL_NAMES[name], size) if kind == FULL else size)
 
 
 def _rope(config: Mapping[str, Any], kind: str) -> RopeConfig:
-    rope = _table(_table(config, "rope_parameters"), kind)
+    rope = _table(_rope_tables(config), kind)
     known = "proportional" if kind == FULL else "default"
-    if rope.get("rope_type", known) not in ("default", known):
-        raise GemmaError(f"config.json: rope_type {rope['rope_type']!r} of {kind} layers is not supported")
+    found, factor = rope.get("rope_type", rope.get("type", known)), rope.get("factor")
+    if found not in ("default", known) or factor not in (None, 1):
+        stretched = "" if factor is None else f" with factor {factor}"
+        raise GemmaError(f"config.json: rope_type {found!r}{stretched} of {kind} layers is not supported")
     theta, share = float(rope["rope_theta"]), float(rope.get("partial_rotary_factor") or 1.0)
     if not (theta > 0 and 0 < share <= 1):
         raise GemmaError(f"config.json: rope_theta {theta:g} or partial_rotary_factor {share:g} is out of range")
     return RopeConfig(theta, share)
 
 
-def _vision(config: Mapping[str, Any]) -> VisionConfig:
+def _rope_tables(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings by kind of layer: `rope_parameters`, which was once called `rope_scaling`, or single entries."""
+    tables, scaling = config.get("rope_parameters"), config.get("rope_scaling")
+    if tables is not None:
+        return _table(config, "rope_parameters")
+    if scaling and FULL in scaling:
+        return _table(config, "rope_scaling")
+    if scaling and scaling.get("rope_type", scaling.get("type")) not in (None, "default"):
+        raise GemmaError(f"config.json: rope_scaling {scaling!r} is not supported; Gemma 4 12B Unified has none")
+    single = {"rope_theta": config.get("rope_theta"), "partial_rotary_factor": config.get("partial_rotary_factor")}
+    full = FULL_ROPE | {name: value for name, value in single.items() if value is not None}
+    return {FULL: full, SLIDING: SLIDING_ROPE | {"rope_theta": config.get("rope_local_base_freq") or 1e4}}
+
+
+def _vision(given: Mapping[str, Any], text: Mapping[str, Any]) -> VisionConfig:
+    config = {**VISION_DEFAULTS, "mm_embed_dim": text.get("hidden_size"), **given}
     return VisionConfig(
         patch_size=_size(config, "patch_size") * _size(config, "pooling_kernel_size"),
         mm_embed_dim=_size(config, "mm_embed_dim"),
@@ -258,23 +346,50 @@ def _vision(config: Mapping[str, Any]) -> VisionConfig:
 
 
 def _audio(config: Mapping[str, Any]) -> AudioConfig:
-    return AudioConfig(_size(config, "audio_embed_dim"), float(config.get("rms_norm_eps", 1e-6)))
+    name = next((name for name in AUDIO_SIZES if config.get(name) is not None), AUDIO_SIZES[0])
+    return AudioConfig(_size(config, name, 640), float(config.get("rms_norm_eps", 1e-6)))
 
 
 def _token_ids(config: Mapping[str, Any], text: Mapping[str, Any]) -> TokenIds:
-    def token(name: str, table: Mapping[str, Any] = config) -> int:
-        return _size(table, name, minimum=0)
+    def token(name: str) -> int:
+        return _size({name: config.get(_spelling(config, name), TOKENS[name][1])}, name, minimum=0)
 
     return TokenIds(
-        pad=token("pad_token_id", text),
+        pad=_pad(text),
         image=token("image_token_id"),
         video=token("video_token_id"),
         audio=token("audio_token_id"),
         image_start=token("boi_token_id"),
         image_end=token("eoi_token_id"),
         audio_start=token("boa_token_id"),
-        audio_end=token("eoa_token_index"),
+        audio_end=token("eoa_token_id"),
     )
+
+
+def _pad(text: Mapping[str, Any]) -> int:
+    """It only stands where features go, so any id does if there is none: some exports write -1, or one too large."""
+    pad = _size(text, "pad_token_id", 0, minimum=-1)
+    return pad if 0 <= pad < _size(text, "vocab_size") else 0
+
+
+def _spelling(config: Mapping[str, Any], name: str) -> str:
+    """How the configuration calls a token's id. Raises GemmaError if it has both names and they disagree."""
+    other = name.replace("_id", "_index")
+    first, second = config.get(name), config.get(other)
+    if first is not None and second is not None and first != second:
+        raise GemmaError(f"config.json: {name} is {first!r} but {other} is {second!r}; leave the wrong one out")
+    return other if first is None and other in config else name
+
+
+def _tokenizers_ids(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
+    """The tokenizer's ids of media tokens that the configuration leaves out."""
+    absent = [name for name in TOKENS if config.get(_spelling(config, name)) is None]
+    path = folder / "tokenizer.json"
+    if not absent or not path.is_file():
+        return {}
+    with _reading(path.name):
+        ids = {token["content"]: token["id"] for token in read_json(path).get("added_tokens") or ()}
+    return {name: ids[TOKENS[name][0]] for name in absent if TOKENS[name][0] in ids}
 
 
 def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -290,7 +405,7 @@ def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _check_fixed_settings(text: Mapping[str, Any]) -> None:
     for name, value in FIXED_SETTINGS.items():
         found = text.get(name, value)
-        if found != value and not (value in (0, False) and found is None):
+        if found != value and not (found is None and value != "vision"):  # null would be no attention to what follows
             raise GemmaError(f"config.json: {name} = {found!r} is not supported; Gemma 4 12B Unified has {value!r}")
 
 
@@ -306,7 +421,7 @@ LARGEST = 2**24
 
 
 def _size(config: Mapping[str, Any], name: str, default: int | None = None, minimum: int = 1) -> int:
-    value = config.get(name)
+    value = whole(config.get(name))
     value = default if value is None else value
     if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= LARGEST:
         raise GemmaError(f"config.json: {name} must be a whole number from {minimum} to {LARGEST}, not {value!r}")
