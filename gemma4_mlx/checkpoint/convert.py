@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.card import model_card
-from gemma4_mlx.checkpoint.load import check_weights, present_inputs, quantize_modules, read_weights
+from gemma4_mlx.checkpoint.load import fit_weights, present_inputs, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig, read_json
@@ -28,6 +29,9 @@ COPIED = (
     "video_preprocessor_config.json",
 )
 """Files that go along unchanged where the source has them."""
+
+TEMPLATES = "additional_chat_templates"
+"""A folder of further templates, which goes along too."""
 
 FLOAT_TYPE_OF = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 Progress = Callable[[int, int], None]
@@ -72,7 +76,6 @@ def convert(
     checkpoint, or the target can't be written; then nothing is left of it.
     """
     config = ModelConfig.from_folder(source)
-    _check_direction(config, options)
     weights = read_weights(source)
     conversion = Conversion(config, options, weights)
     groups = conversion.groups(weights)
@@ -94,18 +97,17 @@ def convert(
 class Conversion:
     """How each tensor of one checkpoint changes."""
 
-    def __init__(self, config: ModelConfig, options: ConvertOptions, weights: Mapping[str, mx.array]) -> None:
-        """Raises GemmaError where the weights are not those of the configuration."""
+    def __init__(self, config: ModelConfig, options: ConvertOptions, weights: dict[str, mx.array]) -> None:
+        """Fits the weights to the model. Raises GemmaError if they are others, or can't be changed as asked for."""
         model = Gemma4Unified(present_inputs(config, weights))
         self._options = options
         self.weight_count = sum(tensor.size for _, tensor in tree_flatten(model.parameters()))
         self._widths = {
             path: module.weight.shape[-1] for path, module in model.named_modules() if hasattr(module, "to_quantized")
         }
-        if config.quantization:
-            quantize_modules(model, config.quantization, weights)
-        check_weights(model, weights)
+        fit_weights(model, config.quantization, weights)
         self._packed = {path: module for path, module in model.named_modules() if hasattr(module, "scales")}
+        _check_direction(self._packed, options)
         self._plan = plan(options.quantization, config, self._widths) if options.quantization else {}
         self._dtype = FLOAT_TYPE_OF[options.dtype] if options.dtype else None
         self._own_dtype = weights["language_model.model.norm.weight"].dtype
@@ -143,10 +145,10 @@ class Conversion:
         dropped = ("quantization", "quantization_config")
         changed = {name: value for name, value in config.items() if name not in dropped}
         if self._options.dtype:
-            changed["dtype"] = self._options.dtype
-            changed.pop("torch_dtype", None)
-            if "dtype" in config["text_config"]:
-                changed["text_config"] = {**config["text_config"], "dtype": self._options.dtype}
+            changed = _retyped(changed, self._options.dtype)
+            text = config.get("text_config") or {}
+            if "dtype" in text or "torch_dtype" in text:
+                changed["text_config"] = _retyped(text, self._options.dtype)
         if self._options.quantization:
             entries = config_entries(self._options.quantization, self._plan)
             changed |= dict.fromkeys(dropped, entries)
@@ -163,6 +165,10 @@ class Conversion:
             mode=module.mode,
             dtype=self._dtype or self._own_dtype,
         )
+
+
+def _retyped(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != "torch_dtype"} | {"dtype": dtype}
 
 
 def check_target(target: Path) -> None:
@@ -207,7 +213,10 @@ def _only_writer(folder: Path, target: Path) -> Iterator[None]:
 
 def _empty(folder: Path) -> None:
     for path in folder.iterdir():
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _check_space(folder: Path, size: int) -> None:
@@ -243,13 +252,16 @@ def _write_companions(folder: Path, source: Path, origin: str, options: ConvertO
     for name in COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+    for path in sorted((source / TEMPLATES).glob("*.jinja")):
+        (folder / TEMPLATES).mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / TEMPLATES / path.name)
     card = model_card(origin, options.quantization, options.dequantize, options.dtype)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _check_direction(config: ModelConfig, options: ConvertOptions) -> None:
-    if config.quantization and not options.dequantize:
-        bits = config.quantization.get("bits")
+def _check_direction(packed: Mapping[str, nn.Module], options: ConvertOptions) -> None:
+    if packed and not options.dequantize:
+        bits = Counter(module.bits for module in packed.values()).most_common(1)[0][0]
         raise GemmaError(f"the source is quantized already ({bits} bits); convert the original, or dequantize with -d")
-    if options.dequantize and not config.quantization:
+    if options.dequantize and not packed:
         raise UsageError("the source is not quantized; leave -d out")

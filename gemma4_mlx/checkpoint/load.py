@@ -1,5 +1,6 @@
 """Checkpoint folder -> model. Weights stay on disk until they are evaluated."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,21 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
+from gemma4_mlx.checkpoint.files import LISTED, some, weight_files
 from gemma4_mlx.checkpoint.names import module_name
-from gemma4_mlx.config import DrafterConfig, ModelConfig, read_json
-from gemma4_mlx.errors import GemmaError, one_line, shortened
+from gemma4_mlx.checkpoint.packing import Packing, read_packing
+from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
+from gemma4_mlx.config import DrafterConfig, ModelConfig, whole
+from gemma4_mlx.errors import GemmaError, note, one_line, shortened
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 
 FLOAT_TYPES = (mx.float32, mx.float16, mx.bfloat16)
-LISTED = 5
-"""Tensors that an error names before it only counts."""
+VISION, AUDIO = ("vision_embedder.", "embed_vision."), ("embed_audio.",)
+"""How the names of the weights of each input begin."""
+
+COMPUTED = re.compile(r"rotary_emb\.|\.embed_scale$")
+"""Names of buffers that some exporters write and every runtime computes."""
 
 
 def load_model(folder: Path) -> Gemma4Unified:
@@ -34,9 +41,7 @@ def open_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
     config = ModelConfig.from_folder(folder)
     weights = read_weights(folder)
     model = Gemma4Unified(present_inputs(config, weights))
-    if config.quantization:
-        quantize_modules(model, config.quantization, weights)
-    check_weights(model, weights)
+    fit_weights(model, config.quantization, weights)
     model.load_weights(list(weights.items()))
     if adapters is not None:
         load_adapters(model, adapters)
@@ -51,17 +56,15 @@ def open_drafter(folder: Path) -> Drafter:
     config = DrafterConfig.from_folder(folder)
     weights = {name.removeprefix("language_model.model."): array for name, array in read_weights(folder).items()}
     drafter = Drafter(config)
-    if config.quantization:
-        quantize_modules(drafter, config.quantization, weights)
-    check_weights(drafter, weights)
+    fit_weights(drafter, config.quantization, weights)
     drafter.load_weights(list(weights.items()))
     return drafter.eval()
 
 
 def read_weights(folder: Path) -> dict[str, mx.array]:
     """All tensors of the folder's safetensors files by the module tree's names, lazy."""
-    weights: dict[str, mx.array] = {}
-    for path in weight_files(folder):
+    files, weights = weight_files(folder), dict[str, mx.array]()
+    for path in files.paths:
         try:
             tensors = mx.load(str(path))
         except (RuntimeError, ValueError) as error:
@@ -69,57 +72,116 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
         assert isinstance(tensors, dict)
         for name, tensor in tensors.items():
             own = module_name(name)
+            if files.index.get(name, path.name) != path.name:
+                continue  # the index has it elsewhere: what a shard keeps of an earlier division
             if own in weights:
                 raise GemmaError(f"{path}: {name} was already read under another name")
             weights[own] = tensor
-    return weights
+    return _without_copies(weights)
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files that the index lists, or every `model*.safetensors` where there is no index."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        listed = read_json(index).get("weight_map")
-        if not isinstance(listed, dict) or not all(_is_plain_name(name) for name in listed.values()):
-            raise GemmaError(f"{index}: weight_map must map tensors to file names in the same folder")
-        files = [folder / name for name in sorted(set(listed.values()))]
-    else:
-        files = sorted(folder.glob("model*.safetensors"))
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        raise GemmaError(f"{folder}: {_some(missing)} missing; download or convert the checkpoint again")
-    if not files:
-        raise GemmaError(f"{folder}: no model*.safetensors there; this package reads safetensors only")
-    return files
+def _without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
+    """The weights without an output head, which is the embedding, and without tables that are computed.
+
+    Where only the head was stored, it becomes the embedding.
+    """
+    heads = {name: name.replace("lm_head.", "embed_tokens.") for name in weights if "lm_head." in name}
+    if heads and not any("embed_tokens." in name for name in weights):
+        note(f"{next(iter(heads))} is taken as the embedding, which is tied to it and isn't there")
+        return {heads.get(name, name): tensor for name, tensor in weights.items()}
+    copies = [name for name in weights if name in heads or COMPUTED.search(name)]
+    if copies:
+        note(
+            f"{some(copies)}: not used, as config.json ties the output head to the embedding and rotary tables are "
+            "computed"
+        )
+    return {name: tensor for name, tensor in weights.items() if name not in set(copies)}
 
 
 def present_inputs(config: ModelConfig, weights: Iterable[str]) -> ModelConfig:
-    """The configuration without audio where mlx-lm took the media tensors out: it drops vision_config but not
-    audio_config."""
-    text_only = config.vision is None and not any(name.startswith("embed_audio.") for name in weights)
-    return replace(config, audio=None) if text_only else config
+    """The configuration without the inputs that have no weights: exporters of text-only checkpoints leave them in it.
 
-
-def quantize_modules(
-    model: nn.Module, quantization: Mapping[str, Any], weights: Mapping[str, mx.array] | Iterable[str]
-) -> None:
-    """Turns the modules whose weights are quantized into quantized ones, each with its own settings.
-
-    `quantization` has group_size, bits and mode for all, and overrides (or False) by module path in any dialect.
+    Says in a note what is missing.
     """
-    settings = {key: quantization[key] for key in ("group_size", "bits", "mode") if key in quantization}
-    overrides = {module_name(path): value for path, value in quantization.items() if isinstance(value, (dict, bool))}
+    names = list(weights)
+    has_vision = any(name.startswith(VISION) for name in names)
+    has_audio = any(name.startswith(AUDIO) for name in names)
+    for section, has in (("vision", has_vision), ("audio", has_audio)):
+        if getattr(config, section) is not None and not has:
+            note(
+                f"config.json has {section}_config, but there are no {section} weights: this checkpoint reads no "
+                + ("images and no video" if section == "vision" else "audio")
+            )
+    return replace(config, vision=config.vision if has_vision else None, audio=config.audio if has_audio else None)
+
+
+def fit_weights(model: nn.Module, declared: Mapping[str, Any] | None, weights: dict[str, mx.array]) -> None:
+    """Makes the model's modules and the weights fit each other: quantized modules, shapes, nothing that has no place.
+
+    `declared` is config.json's `quantization`. Raises GemmaError naming what can't be fitted.
+    """
+    _drop_absent_inputs(model, weights)
+    quantize_modules(model, declared, weights)
+    expected = dict(tree_flatten(model.parameters()))
+    for name in expected.keys() & weights.keys():
+        weights[name] = _fit(name, weights[name], expected[name].shape)
+    check_weights(model, weights)
+
+
+def quantize_modules(model: nn.Module, declared: Mapping[str, Any] | None, weights: Mapping[str, mx.array]) -> None:
+    """Turns the modules whose weights are packed into quantized ones, each as the shapes of its weights say.
+
+    `declared` has group_size, bits and mode for all, and overrides by module path in any dialect. A note says where it
+    is wrong, or that there is none.
+    """
+    declared = declared or {}
+    overrides = {module_name(path): value for path, value in declared.items() if isinstance(value, dict)}
+    differing: dict[str, Packing] = {}
 
     def choose(path: str, module: nn.Module) -> bool | dict[str, Any]:
         if not hasattr(module, "to_quantized") or f"{path}.scales" not in weights:
             return False
-        override = overrides.get(path)
-        return {**settings, **override} if isinstance(override, dict) else dict(settings)
+        found = read_packing(path, module.weight.shape[-1], weights)
+        if not declared or found != _declared_packing({**declared, **overrides.get(path, {})}):
+            differing[path] = found
+        return found.settings()
 
-    try:
-        nn.quantize(model, class_predicate=choose)
-    except (ValueError, TypeError) as error:
-        raise GemmaError(f"config.json: quantization can't be applied ({one_line(error)})") from None
+    nn.quantize(model, class_predicate=choose)
+    if differing:
+        _note_packing(differing, said=bool(declared))
+
+
+def _declared_packing(settings: Mapping[str, Any]) -> Packing:
+    mode = str(settings.get("mode") or AFFINE).lower()
+    bits, group_size = DEFAULTS.get(mode, DEFAULTS[AFFINE])
+    return Packing(whole(settings.get("group_size", group_size)), whole(settings.get("bits", bits)), mode)
+
+
+def _note_packing(found: Mapping[str, Packing], *, said: bool) -> None:
+    path, packing = next(iter(found.items()))
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    why = "quantization is wrong about them" if said else "it says nothing of it"
+    note(f"config.json: {path}{others} are taken as their shapes are ({packing}), as {why}")
+
+
+def _drop_absent_inputs(model: nn.Module, weights: dict[str, mx.array]) -> None:
+    """Takes out the weights of inputs that config.json does not have."""
+    for kind, prefixes in (("vision", VISION), ("audio", AUDIO)):
+        names = [name for name in weights if name.startswith(prefixes)]
+        if names and not any(hasattr(model, prefix.rstrip(".")) for prefix in prefixes):
+            note(f"config.json has no {kind}_config: {len(names)} tensors of {kind} are not used")
+            for name in names:
+                del weights[name]
+
+
+def _fit(name: str, tensor: mx.array, shape: tuple[int, ...]) -> mx.array:
+    """The tensor with the model's axes of size 1, and without the rows that pad a vocabulary."""
+    if tensor.shape != shape and [n for n in tensor.shape if n != 1] == [n for n in shape if n != 1]:
+        return tensor.reshape(shape)
+    if "embed_tokens." in name and tensor.shape[1:] == shape[1:] and tensor.shape[0] > shape[0]:
+        note(f"{name} has {tensor.shape[0]} rows and config.json's vocab_size is {shape[0]}: the rest is not used")
+        return tensor[: shape[0]]
+    return tensor
 
 
 def load_adapters(model: Gemma4Unified, folder: Path) -> None:
@@ -141,9 +203,9 @@ def check_weights(model: nn.Module, weights: Mapping[str, mx.array]) -> None:
     missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
     problems = []
     if missing:
-        problems.append(f"missing: {_some(missing)}")
+        problems.append(f"missing: {some(missing)}")
     if extra:
-        problems.append(f"unknown: {_some(extra)}")
+        problems.append(f"unknown: {some(extra)}")
     for name in sorted(expected.keys() & weights.keys()):
         want, got = expected[name], weights[name]
         if want.shape != got.shape:
@@ -152,12 +214,3 @@ def check_weights(model: nn.Module, weights: Mapping[str, mx.array]) -> None:
             problems.append(f"{name} is {got.dtype}, expected {want.dtype}")
     if problems:
         raise GemmaError(f"the weights do not match config.json: {'; '.join(problems[:LISTED])}")
-
-
-def _is_plain_name(name: object) -> bool:
-    return isinstance(name, str) and name == Path(name).name and name.endswith(".safetensors")
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -10,6 +10,8 @@ PREFIXES = (
     ("language_model.model.", "language_model.model."),
     # Hub
     ("language_model.", "language_model.model."),
+    # text-only exports, and drafters
+    *((name, f"language_model.model.{name}") for name in ("embed_tokens.", "layers.", "norm.", "lm_head.")),
 )
 
 

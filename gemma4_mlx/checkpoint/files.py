@@ -1,0 +1,88 @@
+"""Which safetensors files of a folder hold its weights; what lies beside them is named in a note and left alone."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma4_mlx.config import read_json
+from gemma4_mlx.errors import GemmaError, note
+
+INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
+SHARD = re.compile(r"model-(\d+)-of-(\d+)\.safetensors")
+LISTED = 5
+"""Names that a message lists before it only counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFiles:
+    """Files to read, and the file in which an index says that each tensor is (empty without an index)."""
+
+    paths: Sequence[Path]
+    index: Mapping[str, str]
+
+
+def weight_files(folder: Path) -> WeightFiles:
+    """The files that the index lists; without one the shards, model.safetensors, or whatever model*.safetensors are.
+
+    Raises GemmaError if one of them is missing.
+    """
+    present = sorted(path.name for path in folder.glob("model*.safetensors") if path.is_file())
+    index = _read_index(folder / INDEX)
+    names = sorted(set(index.values())) or _without_index(folder, present)
+    if not names:
+        raise GemmaError(f"{folder}: no model*.safetensors there; this package reads safetensors only")
+    _check_present(folder, names, by_index=bool(index))
+    beside = sorted(set(present) - set(names))
+    if beside:
+        note(f"{folder}: {some(beside)} beside {some(names)}: not read, as it is not among the checkpoint's files")
+    return WeightFiles([folder / name for name in names], index)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    """The file of each tensor; empty if there is no index, or only metadata in it."""
+    listed = read_json(path).get("weight_map", {}) if path.exists() else {}
+    if not isinstance(listed, dict) or not all(_is_plain_name(name) for name in listed.values()):
+        raise GemmaError(f"{path}: weight_map must map tensors to file names in the same folder")
+    if path.exists() and not listed:
+        note(f"{path}: it lists no tensors, so the weights are taken from the files that are there")
+    return listed
+
+
+def _without_index(folder: Path, present: Sequence[str]) -> Sequence[str]:
+    """Every file; of a model.safetensors and shards beside it only the shards, if they are all there, or only it."""
+    shards = {match[0]: match for match in map(SHARD.fullmatch, present) if match}
+    absent = _absent_shards(list(shards.values()))
+    if WHOLE in present and shards:
+        return [WHOLE] if absent else sorted(shards)
+    if absent:
+        raise GemmaError(f"{folder}: {some(absent)} missing; download or convert the checkpoint again")
+    return present
+
+
+def _absent_shards(shards: Sequence[re.Match[str]]) -> list[str]:
+    """Names of the shards that others count as there, a few of them if there are many."""
+    here = {shard[0] for shard in shards}
+    absent = []
+    for digits, total in sorted({(len(shard[1]), shard[2]) for shard in shards}):
+        numbers = range(1, min(int(total), len(here) + 2 * LISTED) + 1)
+        names = (f"model-{number:0{digits}d}-of-{total}.safetensors" for number in numbers)
+        absent += [name for name in names if name not in here]
+    return absent
+
+
+def _check_present(folder: Path, names: Sequence[str], *, by_index: bool) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        where = folder / INDEX if by_index else folder
+        raise GemmaError(f"{where}: {some(missing)} missing; download or convert the checkpoint again")
+
+
+def _is_plain_name(name: object) -> bool:
+    return isinstance(name, str) and name == Path(name).name and name.endswith(".safetensors")
