@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from gemma4_mlx.config import read_json
 from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.prompt.template_files import DEFAULT, find_templates
+
+TOOL_USE = "tool_use"
+"""Name of a template for conversations with tools, where there are several."""
 
 FILLED = frozenset({"bos_token", "messages", "self", "tools"})
 """Names in a template whose content comes from elsewhere."""
@@ -19,51 +22,34 @@ def check_variables(variables: Mapping[str, Any]) -> None:
 
 
 class ChatTemplate:
-    """A Jinja template that turns messages into marked-up text."""
+    """A Jinja template that turns messages into marked-up text; another may take its place where tools are declared."""
 
-    def __init__(self, source: str, name: str = "chat template") -> None:
+    def __init__(self, source: str, name: str = "chat template", *, with_tools: str | None = None) -> None:
         from jinja2 import TemplateError
 
-        from gemma4_mlx.prompt.sandbox import Sandbox
+        from gemma4_mlx.prompt.environment import make_environment
 
-        environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-        environment.globals["raise_exception"] = _refuse
-        self._name = name
+        environment = make_environment()
+        self.name = name
         try:
             self._template = environment.from_string(source)
+            self._with_tools = self._template if with_tools is None else environment.from_string(with_tools)
         except (TemplateError, RecursionError) as error:
             raise GemmaError(f"{name}: not a Jinja template ({one_line(error)})") from None
 
     @classmethod
     def from_folder(cls, folder: Path) -> "ChatTemplate":
-        """Reads chat_template.jinja, or the `chat_template` of tokenizer_config.json in older exports.
+        """Reads the template from wherever the checkpoint keeps it.
 
         Raises GemmaError where there is none, or no Jinja template in it.
         """
-        path = folder / "chat_template.jinja"
-        if path.is_file():
-            return cls(_read_text(path), str(path))
-        source = read_json(folder / "tokenizer_config.json").get("chat_template")
-        if not isinstance(source, str):
-            raise GemmaError(
-                f"{folder}: no chat_template.jinja there; this package needs an instruction-tuned checkpoint"
-            )
-        return cls(source, str(folder / "tokenizer_config.json"))
+        found = find_templates(folder)
+        return cls(found.named[DEFAULT], str(found.path), with_tools=found.named.get(TOOL_USE))
 
     def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
         """The marked-up text. Raises GemmaError with the template's own reason where it refuses the messages."""
         try:
-            return self._template.render(messages=messages, **variables)
+            template = self._with_tools if variables.get("tools") else self._template
+            return template.render(messages=messages, **variables)
         except Exception as error:  # a template can fail in any way that an expression can
-            raise GemmaError(f"{self._name}: these messages can't be rendered ({one_line(error)})") from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise GemmaError(f"{path}: can't be read as UTF-8 text ({one_line(error)})") from None
-
-
-def _refuse(message: str) -> NoReturn:
-    raise ValueError(message)
+            raise GemmaError(f"{self.name}: these messages can't be rendered ({one_line(error)})") from None
