@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,8 @@ def load(
         elif lazy == "auto" and (whole := _plan(model, GenerationOptions(), int(limit * EARLY_SHARE))).fits:
             keep_to(whole)
             model.prepare()
-        return model, processor.result()
+        # The model knows which inputs have weights; what has none is then refused before it is decoded.
+        return model, replace(processor.result(), config=model.config)
 
 
 def plan(

@@ -110,7 +110,7 @@ class Gemma4Unified(nn.Module):
 
     def _project_patches(self, spans: Sequence[Span]) -> mx.array:
         if self.config.vision is None:
-            raise GemmaError("this checkpoint has no vision_config: it can't read images or video")
+            raise GemmaError("this checkpoint has no vision input: it can't read images or video; leave them out")
         patches = [span.features for span in spans if isinstance(span.features, Patches)]
         pixels = mx.array(np.concatenate([item.pixels for item in patches]))
         if pixels.dtype == mx.uint8:
@@ -121,6 +121,6 @@ class Gemma4Unified(nn.Module):
 
     def _project_frames(self, spans: Sequence[Span]) -> mx.array:
         if self.config.audio is None:
-            raise GemmaError("this checkpoint has no audio_config: it can't listen")
+            raise GemmaError("this checkpoint has no audio input: it can't listen; leave the audio out")
         frames = [span.features for span in spans if isinstance(span.features, np.ndarray)]
         return self.embed_audio(mx.array(np.concatenate(frames)).astype(self.language_model.model.dtype))

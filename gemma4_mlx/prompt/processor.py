@@ -1,13 +1,13 @@
 """Messages with media -> `Prompt`: the checkpoint's template, tokenizer and media settings in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gemma4_mlx.config import AudioConfig, ModelConfig, TokenIds, VisionConfig, read_json
+from gemma4_mlx.config import ModelConfig, TokenIds, read_json, whole
 from gemma4_mlx.errors import GemmaError, note
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.media.sources import MediaLimits
@@ -21,8 +21,17 @@ from gemma4_mlx.prompt.tokenizer import Tokenizer
 IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
 """What templates write where a picture, a sound or a film goes."""
 
+MEDIA_BOUNDS = ("<|image>", "<image|>", "<|audio>", "<audio|>")
+"""Control tokens around media, in the order of TokenIds."""
+
 TURN = "<|turn>"
 """What templates write where a turn begins."""
+
+ENDS = ("<eos>", "<turn|>", "<|tool_response>")
+"""Control tokens that end every reply, whatever else the checkpoint's settings name."""
+
+WHOLE = ("eos_token_id", "suppress_tokens", "top_k")
+"""Settings of generation_config.json that are whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +56,16 @@ class MediaOptions:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "MediaOptions":
-        """The checkpoint's own settings in processor_config.json; the defaults above where it has none.
+        """The checkpoint's own settings of images and video; the defaults above where it has none.
 
         Raises GemmaError where they are of another kind.
         """
-        path = folder / "processor_config.json"
-        config = read_json(path) if path.is_file() else {}
+        image = _media_settings(folder, "image_processor", "preprocessor_config.json")
+        video = _media_settings(folder, "video_processor", "video_preprocessor_config.json")
         return cls(
-            image_tokens=_setting(config, "image_processor", "max_soft_tokens", cls().image_tokens),
-            frame_tokens=_setting(config, "video_processor", "max_soft_tokens", cls().frame_tokens),
-            max_frames=_setting(config, "video_processor", "num_frames", cls().max_frames),
+            image_tokens=image("max_soft_tokens", cls().image_tokens),
+            frame_tokens=video("max_soft_tokens", cls().frame_tokens),
+            max_frames=video("num_frames", cls().max_frames),
         )
 
 
@@ -76,12 +85,15 @@ class Processor:
         config = ModelConfig.from_folder(folder)
         tokens = config.tokens
         placeholders = {IMAGE: tokens.image, AUDIO: tokens.audio, VIDEO: tokens.video}
+        bounds = (tokens.image_start, tokens.image_end, tokens.audio_start, tokens.audio_end)
+        placeholders |= dict(zip(MEDIA_BOUNDS, bounds, strict=True))
+        tokenizer = Tokenizer.from_folder(folder, placeholders)
         return cls(
             config=config,
-            tokenizer=Tokenizer.from_folder(folder, placeholders),
+            tokenizer=tokenizer,
             template=ChatTemplate.from_folder(folder),
             media=MediaOptions.from_folder(folder),
-            generation_config=_generation_config(folder),
+            generation_config=_generation_config(folder, tokenizer),
         )
 
     def prompt(
@@ -109,12 +121,30 @@ class Processor:
             "tools": quote_all(tools, quote) or None,
             "enable_thinking": enable_thinking,
             "add_generation_prompt": True,
-            "bos_token": self.tokenizer.settings.get("bos_token", ""),
+            **self.tokenizer.special_tokens,
         }
         rendered = self.template.render(read, **(variables | dict(template_variables or {})))
+        for part in parts:
+            _check_input(part.kind, self.config)
         loaded = [load_part(part, media or self.media) for part in parts]
         prompt = expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
+        self._check_ids(prompt.ids)
         return replace(prompt, notes=(*notes, *prompt.notes))
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Raises GemmaError for a prompt without its first token, or with tokens that the model has no embedding of."""
+        if ids[:1] != (self.tokenizer.bos_id,):
+            token = self.tokenizer.special_tokens["bos_token"]
+            raise GemmaError(
+                f"{self.template.name}: its prompts don't begin with {token}, which every one must; "
+                "put {{ bos_token }} at the template's beginning"
+            )
+        vocab_size = self.config.text.vocab_size
+        if max(ids) >= vocab_size:
+            raise GemmaError(
+                f"tokenizer.json: the prompt has token {max(ids)}, but config.json's vocab_size is {vocab_size}; "
+                "take the tokenizer that belongs to the model"
+            )
 
 
 Media = Patches | Video | list[np.ndarray]
@@ -159,7 +189,7 @@ def expand(rendered: str, media: Sequence[Media], tokenizer: Tokenizer, config: 
             item = next(waiting, None)
             if item is None or not isinstance(item, kinds[id]):
                 raise GemmaError(f"the template wrote {text} where the messages have no such media")
-            _check_features(item, config.vision, config.audio)
+            _check_features(item, config)
             builder.media(item)
     left = sum(1 for _ in waiting)
     if left:
@@ -225,35 +255,76 @@ class _Builder:
         return Prompt(tuple(self._ids), tuple(self._spans), tuple(self._turns), tuple(self._notes))
 
 
-def _check_features(item: Media, vision: VisionConfig | None, audio: AudioConfig | None) -> None:
+def _check_input(kind: MediaKind, config: ModelConfig) -> None:
+    """Raises GemmaError if the checkpoint has nothing that reads this kind of media."""
+    if kind == "audio" and config.audio is None:
+        raise GemmaError(
+            "this checkpoint has no audio input: it can't listen; leave audio out, and take videos without soundtrack"
+        )
+    if kind != "audio" and config.vision is None:
+        raise GemmaError("this checkpoint has no vision input: it can't read images or video; leave them out")
+
+
+def _check_features(item: Media, config: ModelConfig) -> None:
     """Raises GemmaError where the checkpoint does not read this kind of media, or reads it in another shape."""
+    vision, audio = config.vision, config.audio
     clips = item if isinstance(item, list) else item.soundtrack if isinstance(item, Video) else []
     frames = item.frames if isinstance(item, Video) else [item] if isinstance(item, Patches) else []
-    if frames and (vision is None or frames[0].pixels.shape[1] != vision.patch_size**2 * 3):
-        raise GemmaError(
-            "this checkpoint does not read pictures" if vision is None else "its patches have another size"
-        )
-    if clips and (audio is None or clips[0].shape[1] != audio.samples_per_token):
-        raise GemmaError("this checkpoint does not listen" if audio is None else "its audio frames have another size")
+    if frames:
+        _check_input("image", config)
+    if clips:
+        _check_input("audio", config)
+    if vision is not None and frames and frames[0].pixels.shape[1] != vision.patch_size**2 * 3:
+        raise GemmaError("its patches have another size")
+    if audio is not None and clips and clips[0].shape[1] != audio.samples_per_token:
+        raise GemmaError("its audio frames have another size")
 
 
-def _setting(config: Mapping[str, Any], section: str, name: str, default: int) -> int:
-    table = config.get(section) or {}
+def _media_settings(folder: Path, section: str, older: str) -> Callable[[str, int], int]:
+    """Reads whole numbers of one kind of media by name, with what they are if the checkpoint does not say.
+
+    They are in a section of processor_config.json; `older` exports have a file of their own for them.
+    """
+    path, section_of = folder / "processor_config.json", f" of {section}"
+    table = read_json(path).get(section) if path.is_file() else None
+    if table is None and (folder / older).is_file():
+        path, section_of, table = folder / older, "", read_json(folder / older)
+    table = {} if table is None else table
     if not isinstance(table, Mapping):
-        raise GemmaError(f"processor_config.json: {section} must be an object, not {type(table).__name__}")
-    value = table.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise GemmaError(f"processor_config.json: {name} of {section} must be a whole number, not {value!r}")
-    return value
+        raise GemmaError(f"{path.name}: {section} must be an object, not {type(table).__name__}")
+
+    def read(name: str, default: int) -> int:
+        value = whole(table.get(name))
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise GemmaError(f"{path.name}: {name}{section_of} must be a whole number, not {value!r}")
+        return default if value is None else value
+
+    return read
 
 
-def _generation_config(folder: Path) -> Mapping[str, Any]:
-    """generation_config.json; where there is none, what config.json says of the end of a reply."""
+def _generation_config(folder: Path, tokenizer: Tokenizer) -> Mapping[str, Any]:
+    """generation_config.json, with whole numbers where they are meant and with all tokens that end a reply.
+
+    Which these are config.json says if it does not. Without the file replies are greedy.
+    """
     path = folder / "generation_config.json"
-    if path.is_file():
-        return read_json(path)
+    config = read_json(path) if path.is_file() else {"do_sample": False}
+    config |= {name: _whole_numbers(config[name]) for name in WHOLE if name in config}
+    given = config.get("eos_token_id")
+    given = _configured_ends(folder) if given is None else given
+    ends = list(given) if isinstance(given, list) else [given]
+    own = [tokenizer.control_ids[token] for token in ENDS if token in tokenizer.control_ids]
+    return config | {"eos_token_id": [id for id in ends if id is not None] + [id for id in own if id not in ends]}
+
+
+def _configured_ends(folder: Path) -> Any:
     config = read_json(folder / "config.json")
-    return {"do_sample": False, "eos_token_id": config.get("eos_token_id", config["text_config"].get("eos_token_id"))}
+    own = (config.get("text_config") or {}).get("eos_token_id")
+    return _whole_numbers(config["eos_token_id"] if config.get("eos_token_id") is not None else own)
+
+
+def _whole_numbers(value: Any) -> Any:
+    return [whole(number) for number in value] if isinstance(value, list) else whole(value)
 
 
 def _is_clips(source: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.config import read_json
+from gemma4_mlx.config import decode, read_json
 from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 if TYPE_CHECKING:
@@ -24,17 +24,26 @@ MARK = "\ue000"
 SPACE = "▁"
 """How vocabularies write a space."""
 
+BOS = "<bos>"
+"""What a prompt begins with if the checkpoint names no other token for it."""
+
+SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
+"""Files with a tokenizer's settings, if they are there; the later one counts for what both say."""
+
 
 class Tokenizer:
     """A checkpoint's `tokenizer.json`, its control tokens by content, and streaming decoding."""
 
     def __init__(self, backend: "tokenizers.Tokenizer", settings: Mapping[str, Any], placeholders: Mapping[str, int]):
-        """`settings` are tokenizer_config.json's; `placeholders` are control tokens that config.json names."""
+        """`settings` are tokenizer_config.json's; `placeholders` are control tokens that config.json names.
+
+        Raises GemmaError if the two files contradict each other.
+        """
         self._backend = backend
         backend.encode_special_tokens = True
         added = backend.get_added_tokens_decoder()
         self.control_ids = {token.content: id for id, token in added.items() if token.special}
-        self.settings = settings
+        self.special_tokens = {"bos_token": BOS} | _special_tokens(settings)
         for token, id in placeholders.items():
             if self.control_ids.setdefault(token, id) != id:
                 raise GemmaError(f"{token} is {self.control_ids[token]} in tokenizer.json but {id} in config.json")
@@ -47,17 +56,20 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path, placeholders: Mapping[str, int]) -> "Tokenizer":
-        """Reads tokenizer.json and tokenizer_config.json. Raises GemmaError where they are missing or damaged."""
+        """Reads tokenizer.json, and what settings there are. Raises GemmaError if it is missing, or one is damaged."""
         import tokenizers
 
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise GemmaError(f"{folder}: no tokenizer.json there; download or convert the checkpoint again")
         try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
+            backend = tokenizers.Tokenizer.from_str(decode(path.read_bytes()))
         except Exception as error:  # the library raises bare Exception
             raise GemmaError(f"{path}: not a tokenizer ({one_line(error)})") from None
-        return cls(backend, read_json(folder / "tokenizer_config.json"), placeholders)
+        settings: dict[str, Any] = {}
+        for path in (folder / name for name in SETTINGS):
+            settings |= _without_nulls(read_json(path)) if path.is_file() else {}
+        return cls(backend, settings, placeholders)
 
     def quote(self, text: str) -> str:
         """Text that renders as itself: no control token can form in it."""
@@ -97,6 +109,11 @@ class Tokenizer:
         """A new streaming decoder."""
         return StreamDecoder(self._backend, self._byte_ids)
 
+    @property
+    def bos_id(self) -> int:
+        """The id that every prompt begins with. Raises GemmaError where the vocabulary lacks it."""
+        return self.id(self.special_tokens["bos_token"])
+
     def id(self, token: str) -> int:
         """The id of a control token. Raises GemmaError where the vocabulary lacks it."""
         try:
@@ -124,6 +141,19 @@ class StreamDecoder:
     def finish(self) -> str:
         """What is left of a character that never became whole, as a replacement character."""
         return self._bytes.decode(b"", final=True)
+
+
+def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each special token in a tokenizer's settings: it stands there itself, or in an object's `content`."""
+    named = dict(settings)
+    for table in ("extra_special_tokens", "model_specific_special_tokens"):
+        named |= settings[table] if isinstance(settings.get(table), dict) else {}
+    texts = {name: token.get("content") if isinstance(token, dict) else token for name, token in named.items()}
+    return {name: text for name, text in texts.items() if name.endswith("_token") and text and isinstance(text, str)}
+
+
+def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _unquote(text: str) -> str:
