@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 MODEL_TYPE, TEXT_TYPE = "gemma4_unified", "gemma4_unified_text"
 DRAFTER_TYPE = "gemma4_unified_assistant"
@@ -173,8 +173,8 @@ class ModelConfig:
             vision, audio = config.get("vision_config"), config.get("audio_config")
             return cls(
                 text=_text(text),
-                vision=None if vision is None else _vision(vision, text),
-                audio=None if audio is None else _audio(audio),
+                vision=None if vision is None else _vision(_table(config, "vision_config"), text),
+                audio=None if audio is None else _audio(_table(config, "audio_config")),
                 tokens=_token_ids(config, text),
                 quantization=_quantization(config),
             )
@@ -221,8 +221,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+
+
+def check_content(beginning: bytes) -> None:
+    """Raises ValueError for the beginning of a Git LFS pointer, which a clone has in place of a large file."""
+    if beginning.startswith(LFS_POINTER):
+        raise ValueError("only a Git LFS pointer to it; run git lfs pull there")
+
+
 def decode(data: bytes) -> str:
     """The text of a file: UTF-8, or what a byte order mark at its beginning says. Raises ValueError."""
+    check_content(data)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     return data.decode("utf-8-sig")
@@ -412,7 +422,8 @@ def _check_fixed_settings(text: Mapping[str, Any]) -> None:
 def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = config.get(name)
     if not isinstance(value, Mapping):
-        raise GemmaError(f"config.json: {name} is missing")
+        problem = "is missing" if name not in config or value is None else f"must be an object, not {value!r}"
+        raise GemmaError(f"config.json: {name} {problem}")
     return value
 
 
@@ -424,5 +435,7 @@ def _size(config: Mapping[str, Any], name: str, default: int | None = None, mini
     value = whole(config.get(name))
     value = default if value is None else value
     if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= LARGEST:
-        raise GemmaError(f"config.json: {name} must be a whole number from {minimum} to {LARGEST}, not {value!r}")
+        raise GemmaError(
+            f"config.json: {name} must be a whole number from {minimum} to {LARGEST}, not {shortened(repr(value))}"
+        )
     return value

@@ -5,28 +5,29 @@ A file of its own, as every kind goes through the whole way: configuration, weig
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
-from PIL import Image
+from mlx.utils import tree_flatten
 
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx import api
 from gemma4_mlx.checkpoint.convert import ConvertOptions, convert
-from gemma4_mlx.checkpoint.load import open_model
+from gemma4_mlx.checkpoint.hub import NANO_DRAFTER_FOLDER
+from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.checkpoint.quantize import Quantization
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.images import Patches
-from gemma4_mlx.prompt.prompt import Span
 
 Change = Callable[[Path], Any]
-PICTURE = Image.new("RGB", (96, 48), "red")
-SOUND = (np.full(1600, 0.25, np.float32), 16000)
+PICTURE = Patches(np.full((2, 6912), 200, np.uint8), np.array([[0, 0], [1, 0]], np.int32))
+SOUND = [np.full((3, 640), 0.25, np.float32)]
 QUESTION = [
     {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "audio", "audio": SOUND}]},
     {"role": "assistant", "content": "Two."},
@@ -219,7 +220,24 @@ def to_the_top(content: dict[str, Any]) -> None:
     content["pad_token_id"] = content["text_config"].pop("pad_token_id")
 
 
+def cut_and_pad(content: dict[str, Any]) -> None:
+    """What a trainer once used, as its tokenizer saves it."""
+    content["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    padding = {"strategy": {"Fixed": 64}, "direction": "Left", "pad_to_multiple_of": None}
+    content["padding"] = padding | {"pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"}
+
+
+def unmark(content: dict[str, Any]) -> None:
+    for token in content["added_tokens"]:
+        token["special"] = token["content"] in ("<unk>", "<mask>")
+
+
+def take_out(content: dict[str, Any]) -> None:
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] == "<bos>"]
+
+
 EMBEDDING = "model.language_model.embed_tokens.weight"
+THIRD = "model-00003-of-00003.safetensors"
 AUDIO = "model.embed_audio."
 VISION = ("model.embed_vision.", "model.vision_embedder.")
 
@@ -249,6 +267,9 @@ SAME: dict[str, Change] = {
     "pad too large": text_config(pad_token_id=262144),
     "no tokenizer_config": removed("tokenizer_config.json"),
     "extra tokens": settings(extra_special_tokens={"image_token": "<|image|>"}, additional_special_tokens=["<|turn>"]),
+    "cut and padded texts": edit("tokenizer.json", cut_and_pad),
+    "control tokens unmarked": edit("tokenizer.json", unmark),
+    "control tokens not added": edit("tokenizer.json", take_out),
     # templates
     "chat_template.json": template_in("chat_template.json", str),
     "processor_config.json": template_in("processor_config.json", str),
@@ -333,6 +354,9 @@ SAME: dict[str, Change] = {
     "end without the turn's": generation(eos_token_id=[1]),
     "end empty": generation(eos_token_id=[]),
     "end of floats": generation(eos_token_id=[1.0, 16.0]),
+    "suppressed outside": edit(
+        "generation_config.json", lambda content: content["suppress_tokens"].extend([-1, 262144])
+    ),
     "end in text_config only": all_of(
         removed("generation_config.json"),
         edit("config.json", lambda config: config["text_config"].update(eos_token_id=config.pop("eos_token_id"))),
@@ -429,6 +453,10 @@ SAME: dict[str, Change] = {
         ("model.embed_vision.embedding_projection", "model.embed_vision.multimodal_embedder.embedding_projection"),
         ("model.vision_embedder.", "model.embed_vision."),
     ),
+    **{
+        f"names behind {wrapper}": renamed(("model.", wrapper))
+        for wrapper in ("base_model.model.model.", "_orig_mod.model.", "module.model.", "model.model.")
+    },
     "names of two dialects": renamed(
         ("model.language_model.layers.", "language_model.model.layers."), ("model.embed_audio.", "embed_audio.")
     ),
@@ -445,6 +473,14 @@ SAME: dict[str, Change] = {
     "leftover shards": all_of(
         lambda folder: shards(folder, index=False, keep_whole=True), removed("model-00002-of-00003.safetensors")
     ),
+    "a shard of another division": all_of(
+        lambda folder: shards(folder, index=False),
+        lambda folder: shutil.copy(folder / THIRD, folder / "model-00003-of-00004.safetensors"),
+    ),
+    "a shard of its own": lambda folder: [
+        (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors"),
+        (folder / "model.safetensors.index.json").unlink(),
+    ],
     "optimizer beside": lambda folder: mx.save_safetensors(str(folder / "optimizer.safetensors"), {"a": mx.zeros(1)}),
     # tensors
     "scalars of shape ()": map_scalars(lambda t: t.reshape(())),
@@ -492,23 +528,13 @@ def plain_answers(plain: Path) -> list[Any]:
 
 
 def answers(folder: Path, question: Any = QUESTION) -> list[Any]:
-    """Ids of two prompts, the ids that a reply ends with, and logits after some media and the last words."""
+    """Ids of two prompts, how media are read, the ids that a reply ends with, and logits after the first prompt."""
     model, processor = api.load(folder)
     prompt = processor.prompt(question)
     ends = sorted(GenerationOptions.from_config(processor.generation_config).eos_ids)
-    embedded = model.embed(prompt.ids[-12:], first_rows(prompt.spans))
-    logits = np.array(model.logits(model(embedded))[0, -1])
-    return [prompt.ids, processor.prompt(WORDS, tools=TOOLS).ids, ends, logits.round(3).tolist()]
-
-
-def first_rows(spans: Sequence[Span]) -> list[Span]:
-    """Two rows of each span, at positions 1 and 3: all 280 of a picture take long."""
-    rows = []
-    for number, span in enumerate(spans):
-        cut = span.features
-        cut = Patches(cut.pixels[:2], cut.positions[:2]) if isinstance(cut, Patches) else cut[:2]
-        rows.append(Span(span.kind, 1 + 2 * number, cut))
-    return rows
+    logits = np.array(model.logits(model(model.embed(prompt.ids, prompt.spans), outputs=1))[0, -1])
+    ids = [prompt.ids, processor.prompt(WORDS, tools=TOOLS).ids]
+    return [ids, processor.media, ends, logits.round(3).tolist()]
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -556,38 +582,39 @@ def only_as(name: str) -> Change:
 
 
 LAYER = "language_model.model.layers.0."
+FOUR, RECIPE, MXFP4 = packed_in("affine"), packed_in("affine", recipe="mixed_4_8"), packed_in("mxfp4")
 PACKED: dict[str, tuple[Change, Change]] = {
-    "undeclared": (packed_in("affine"), undeclared),
+    "undeclared": (FOUR, undeclared),
     "undeclared in groups of 32": (packed_in("affine", group_size=32, bits=8), undeclared),
     "undeclared 3 bits": (packed_in("affine", bits=3, group_size=32), undeclared),
-    "undeclared recipe": (packed_in("affine", recipe="mixed_4_8"), undeclared),
-    "undeclared mxfp4": (packed_in("mxfp4"), undeclared),
+    "undeclared recipe": (RECIPE, undeclared),
+    "undeclared mxfp4": (MXFP4, undeclared),
     "undeclared mxfp8": (packed_in("mxfp8"), undeclared),
     "undeclared nvfp4": (packed_in("nvfp4"), undeclared),
-    "undeclared patches": (all_of(packed_in("affine"), packed_patches), undeclared),
-    "declared null": (packed_in("affine"), config(quantization=None, quantization_config=None)),
-    "bits wrong": (packed_in("affine"), declared(bits=8)),
-    "group size wrong": (packed_in("affine"), declared(group_size=128)),
-    "bits absent": (packed_in("affine"), without("config.json", "bits", section="quantization")),
-    "group size absent": (packed_in("affine"), without("config.json", "group_size", section="quantization")),
-    "mode absent": (packed_in("affine"), without("config.json", "mode", section="quantization")),
-    "mode null": (packed_in("affine"), declared(mode=None)),
-    "mode in capitals": (packed_in("mxfp4"), declared(mode="MXFP4")),
-    "mode wrong": (packed_in("affine"), declared(mode="nvfp4")),
-    "mode unknown": (packed_in("affine"), declared(mode="linear")),
-    "floats": (packed_in("affine"), floats_in("config.json")),
-    "only quantization": (packed_in("affine"), only_as("quantization")),
-    "only quantization_config": (packed_in("affine"), only_as("quantization_config")),
+    "undeclared patches": (all_of(FOUR, packed_patches), undeclared),
+    "declared null": (FOUR, config(quantization=None, quantization_config=None)),
+    "bits wrong": (FOUR, declared(bits=8)),
+    "group size wrong": (FOUR, declared(group_size=128)),
+    "bits absent": (FOUR, without("config.json", "bits", section="quantization")),
+    "group size absent": (FOUR, without("config.json", "group_size", section="quantization")),
+    "mode absent": (FOUR, without("config.json", "mode", section="quantization")),
+    "mode null": (FOUR, declared(mode=None)),
+    "mode in capitals": (MXFP4, declared(mode="MXFP4")),
+    "mode wrong": (FOUR, declared(mode="nvfp4")),
+    "mode unknown": (FOUR, declared(mode="linear")),
+    "floats": (FOUR, floats_in("config.json")),
+    "only quantization": (FOUR, only_as("quantization")),
+    "only quantization_config": (FOUR, only_as("quantization_config")),
     "method of the source beside": (
-        packed_in("affine"),
+        FOUR,
         config(quantization_config={"quant_method": "compressed-tensors"}),
     ),
     "overrides without a mode": (
-        packed_in("mxfp4"),
+        MXFP4,
         declared(**{f"{LAYER}mlp.up_proj": {"group_size": 32, "bits": 4}}),
     ),
     "overrides in the Hub's names": (
-        packed_in("affine", recipe="mixed_4_8"),
+        RECIPE,
         edit(
             "config.json",
             lambda c: c["quantization"].update(
@@ -599,23 +626,39 @@ PACKED: dict[str, tuple[Change, Change]] = {
             ),
         ),
     ),
-    "overrides that are false": (packed_in("affine"), declared(**{f"{LAYER}mlp.up_proj": False})),
-    "overrides that are true": (packed_in("affine"), declared(**{f"{LAYER}mlp.up_proj": True})),
-    "overrides of nothing": (packed_in("affine"), declared(**{"vision_tower.x": {"bits": 8, "group_size": 64}})),
+    "overrides that are false": (FOUR, declared(**{f"{LAYER}mlp.up_proj": False})),
+    "overrides that are true": (FOUR, declared(**{f"{LAYER}mlp.up_proj": True})),
+    "overrides of nothing": (FOUR, declared(**{"vision_tower.x": {"bits": 8, "group_size": 64}})),
     "overrides absent": (
-        packed_in("affine", recipe="mixed_4_8"),
+        RECIPE,
         config(quantization={"group_size": 64, "bits": 4}, quantization_config=None),
     ),
 }
 
 
+Packed = Callable[[Change], tuple[Path, list[Any]]]
+
+
+@pytest.fixture(scope="module")
+def packed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """Folders of packed checkpoints, each made once, and their answers."""
+
+    @cache
+    def make(prepare: Change) -> tuple[Path, list[Any]]:
+        folder = Path(shutil.copytree(plain, tmp_path_factory.mktemp("packed") / "checkpoint"))
+        prepare(folder)
+        return folder, answers(folder)
+
+    return make
+
+
 @pytest.mark.parametrize("name", PACKED)
-def test_packed_weights_are_what_their_shapes_say(name: str, folder: Path) -> None:
+def test_packed_weights_are_what_their_shapes_say(name: str, packed: Packed, tmp_path: Path) -> None:
     prepare, change = PACKED[name]
-    prepare(folder)
-    before = answers(folder)
+    folder, expected = packed(prepare)
+    folder = Path(shutil.copytree(folder, tmp_path / "variant"))
     change(folder)
-    assert answers(folder) == before
+    assert answers(folder) == expected
 
 
 def test_bits_in_shapes_that_are_read(folder: Path) -> None:
@@ -625,16 +668,34 @@ def test_bits_in_shapes_that_are_read(folder: Path) -> None:
     assert (model.layers[0].mlp.up_proj.bits, model.layers[1].self_attn.k_proj.bits) == (4, 8)
 
 
+DRAFTER: dict[str, Change] = {
+    "BOM": marked("config.json"),
+    "floats": floats_in("config.json"),
+    "no rope": without("config.json", "rope_parameters", section="text_config"),
+    "scalars of shape ()": map_scalars(lambda t: t.reshape(())),
+    "lm_head": weights(lambda tensors: tensors | {"lm_head.weight": mx.zeros((3, 3))}),
+    "names without model.": renamed(("model.", "")),
+    "unknown keys": text_config(new_key=1),
+}
+
+
+@pytest.mark.parametrize("name", DRAFTER)
+def test_drafters_in_other_words(name: str, tmp_path: Path) -> None:
+    shutil.copytree(NANO_DRAFTER_FOLDER, tmp_path / "drafter")
+    DRAFTER[name](tmp_path / "drafter")
+    found, expected = open_drafter(tmp_path / "drafter"), open_drafter(NANO_DRAFTER_FOLDER)
+    assert found.config == expected.config
+    pairs = zip(tree_flatten(found.parameters()), tree_flatten(expected.parameters()), strict=True)
+    assert all(mx.array_equal(own, other) for (_, own), (_, other) in pairs)
+
+
 def to(dtype: mx.Dtype, *endings: str) -> Change:
     return weights(lambda tensors: {n: t.astype(dtype) if n.endswith(endings) else t for n, t in tensors.items()})
 
 
 MIXED: dict[str, Change] = {
-    "float16": to(mx.float16, ""),
     "bfloat16": to(mx.bfloat16, ""),
     "norms in float32": to(mx.bfloat16, "_proj.weight", "tokens.weight"),
-    "norms in bfloat16": to(mx.bfloat16, "norm.weight"),
-    "scalars in float16": to(mx.float16, "layer_scalar"),
     "matrices of two types": all_of(to(mx.float16, "q_proj.weight"), to(mx.bfloat16, "up_proj.weight", "ln1.weight")),
 }
 
@@ -751,10 +812,7 @@ NOTES: dict[str, tuple[Change, list[str]]] = {
     ),
     "lm_head": (
         SAME["lm_head"],
-        [
-            "language_model.model.lm_head.weight: not used, as config.json ties the output head to the embedding "
-            "and rotary tables are computed"
-        ],
+        ["language_model.model.lm_head.weight: not used, as this model's output head is its embedding"],
     ),
     "lm_head alone": (
         SAME["lm_head alone"],
@@ -810,6 +868,12 @@ def test_notes(name: str, folder: Path, caplog: pytest.LogCaptureFixture) -> Non
     caplog.clear()
     api.load(folder)
     assert [record.getMessage() for record in caplog.records] == [line.format(folder) for line in lines]
+
+
+def pointer(name: str) -> Change:
+    """What a clone without Git LFS has in place of a file."""
+    words = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n"
+    return lambda folder: (folder / name).write_text(words)
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
@@ -870,6 +934,22 @@ REFUSED: dict[str, tuple[Change, str]] = {
         all_of(lambda folder: shards(folder, keep_whole=True), removed("model-00002-of-00003.safetensors")),
         "{}/model.safetensors.index.json: model-00002-of-00003.safetensors missing; "
         "download or convert the checkpoint again",
+    ),
+    "shards of two checkpoints": (
+        all_of(
+            lambda folder: shards(folder, index=False),
+            lambda folder: shutil.copy(folder / THIRD, folder / "model-00003-of-00004.safetensors"),
+            removed(THIRD),
+        ),
+        "{}: model-00003-of-00003.safetensors, model-00001-of-00004.safetensors, model-00002-of-00004.safetensors, "
+        "model-00004-of-00004.safetensors missing; download or convert the checkpoint again",
+    ),
+    "weights of another name": (
+        all_of(
+            removed("model.safetensors.index.json"),
+            lambda folder: (folder / "model.safetensors").rename(folder / "weights.safetensors"),
+        ),
+        "{}: no model*.safetensors there, only weights.safetensors; give the weights such a name",
     ),
     "shard missing without an index": (
         all_of(lambda folder: shards(folder, index=False), removed("model-00002-of-00003.safetensors")),
@@ -952,6 +1032,22 @@ REFUSED: dict[str, tuple[Change, str]] = {
         f"{LAYER}mlp.up_proj: weight (128, 8) and scales (128, 3) are no packing of 64 inputs that MLX has; "
         "convert the checkpoint again",
     ),
+    "vision_config of text": (
+        config(vision_config="none"),
+        "config.json: vision_config must be an object, not 'none'",
+    ),
+    **{
+        f"pointer of {name}": (
+            pointer(name),
+            f"{{}}/{name}: {problem} (only a Git LFS pointer to it; run git lfs pull there)",
+        )
+        for name, problem in {
+            "config.json": "not a readable JSON file",
+            "tokenizer.json": "not a tokenizer",
+            "chat_template.jinja": "can't be read as UTF-8 text",
+            "model.safetensors": "not a whole safetensors file",
+        }.items()
+    },
     "no tokenizer": (
         removed("tokenizer.json"),
         "{}: no tokenizer.json there; download or convert the checkpoint again",

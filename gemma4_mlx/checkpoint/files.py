@@ -10,6 +10,7 @@ from gemma4_mlx.errors import GemmaError, note
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 SHARD = re.compile(r"model-(\d+)-of-(\d+)\.safetensors")
+READS = "; this package reads safetensors only"
 LISTED = 5
 """Names that a message lists before it only counts."""
 
@@ -31,7 +32,9 @@ def weight_files(folder: Path) -> WeightFiles:
     index = _read_index(folder / INDEX)
     names = sorted(set(index.values())) or _without_index(folder, present)
     if not names:
-        raise GemmaError(f"{folder}: no model*.safetensors there; this package reads safetensors only")
+        others = sorted(path.name for path in folder.glob("*.safetensors"))
+        rest = f", only {some(others)}; give the weights such a name" if others else READS
+        raise GemmaError(f"{folder}: no model*.safetensors there{rest}")
     _check_present(folder, names, by_index=bool(index))
     beside = sorted(set(present) - set(names))
     if beside:
@@ -56,25 +59,28 @@ def _read_index(path: Path) -> dict[str, str]:
 
 
 def _without_index(folder: Path, present: Sequence[str]) -> Sequence[str]:
-    """Every file; of a model.safetensors and shards beside it only the shards, if they are all there, or only it."""
-    shards = {match[0]: match for match in map(SHARD.fullmatch, present) if match}
-    absent = _absent_shards(list(shards.values()))
-    if WHOLE in present and shards:
-        return [WHOLE] if absent else sorted(shards)
-    if absent:
-        raise GemmaError(f"{folder}: {some(absent)} missing; download or convert the checkpoint again")
-    return present
+    """Every file, but of shards and model.safetensors only one whole set: that of the shards if there is one.
+
+    Raises GemmaError if there is none.
+    """
+    divisions: dict[tuple[int, str], set[str]] = {}  # names of the shards by their digits and their number
+    for match in filter(None, map(SHARD.fullmatch, present)):
+        divisions.setdefault((len(match[1]), match[2]), set()).add(match[0])
+    absent = {division: _absent_shards(*division, shards) for division, shards in divisions.items()}
+    whole = [division for division in divisions if not absent[division]]
+    if divisions and not whole and WHOLE not in present:
+        names = [name for names in absent.values() for name in names]
+        raise GemmaError(f"{folder}: {some(names)} missing; download or convert the checkpoint again")
+    left = {name for division, names in divisions.items() if division not in whole[:1] for name in names}
+    left |= {WHOLE} if whole else set()
+    return [name for name in present if name not in left]
 
 
-def _absent_shards(shards: Sequence[re.Match[str]]) -> list[str]:
-    """Names of the shards that others count as there, a few of them if there are many."""
-    here = {shard[0] for shard in shards}
-    absent = []
-    for digits, total in sorted({(len(shard[1]), shard[2]) for shard in shards}):
-        numbers = range(1, min(int(total), len(here) + 2 * LISTED) + 1)
-        names = (f"model-{number:0{digits}d}-of-{total}.safetensors" for number in numbers)
-        absent += [name for name in names if name not in here]
-    return absent
+def _absent_shards(digits: int, total: str, here: set[str]) -> list[str]:
+    """Names of the shards that others count as there; a few of them, if there are many."""
+    numbers = range(1, min(int(total), len(here) + 2 * LISTED) + 1)
+    names = (f"model-{number:0{digits}d}-of-{total}.safetensors" for number in numbers)
+    return [name for name in names if name not in here]
 
 
 def _check_present(folder: Path, names: Sequence[str], *, by_index: bool) -> None:

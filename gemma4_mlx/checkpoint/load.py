@@ -14,7 +14,7 @@ from gemma4_mlx.checkpoint.files import LISTED, some, weight_files
 from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.checkpoint.packing import Packing, read_packing
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
-from gemma4_mlx.config import DrafterConfig, ModelConfig, whole
+from gemma4_mlx.config import DrafterConfig, ModelConfig, check_content, whole
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -66,8 +66,10 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
     files, weights = weight_files(folder), dict[str, mx.array]()
     for path in files.paths:
         try:
+            with path.open("rb") as file:
+                check_content(file.read(100))
             tensors = mx.load(str(path))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             raise GemmaError(f"{path}: not a whole safetensors file ({one_line(error)})") from None
         assert isinstance(tensors, dict)
         for name, tensor in tensors.items():
@@ -89,13 +91,12 @@ def _without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
     if heads and not any("embed_tokens." in name for name in weights):
         note(f"{next(iter(heads))} is taken as the embedding, which is tied to it and isn't there")
         return {heads.get(name, name): tensor for name, tensor in weights.items()}
-    copies = [name for name in weights if name in heads or COMPUTED.search(name)]
-    if copies:
-        note(
-            f"{some(copies)}: not used, as config.json ties the output head to the embedding and rotary tables are "
-            "computed"
-        )
-    return {name: tensor for name, tensor in weights.items() if name not in set(copies)}
+    computed = [name for name in weights if COMPUTED.search(name)]
+    if heads:
+        note(f"{some(list(heads))}: not used, as this model's output head is its embedding")
+    if computed:
+        note(f"{some(computed)}: not used, as it is computed")
+    return {name: tensor for name, tensor in weights.items() if name not in heads and name not in computed}
 
 
 def present_inputs(config: ModelConfig, weights: Iterable[str]) -> ModelConfig:

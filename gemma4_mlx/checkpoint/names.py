@@ -1,5 +1,10 @@
 """Tensor names: three dialects in, the module tree's own (that of MLX checkpoints) out."""
 
+import re
+
+WRAPPERS = re.compile(r"^(?:base_model\.|_orig_mod\.|module\.|model\.)+")
+"""What the Hub, and tools that train or compile a model, put before all names."""
+
 # Prefixes of each dialect and the module tree's own; the first that fits counts, so longer ones stand first.
 PREFIXES = (
     # transformers 5.23 in memory: one vision module that holds embedder and projection
@@ -18,7 +23,7 @@ PREFIXES = (
 def module_name(name: str) -> str:
     """The module tree's name of a tensor or module in any dialect: the Hub's (with or without its leading `model.`),
     the one of transformers' own exports, or MLX's."""
-    name = name.removeprefix("model.")
+    name = WRAPPERS.sub("", name)
     for prefix, own in PREFIXES:
         if name.startswith(prefix):
             return own + name.removeprefix(prefix)

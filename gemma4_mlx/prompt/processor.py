@@ -16,16 +16,13 @@ from gemma4_mlx.prompt.messages import quote_all, read_messages
 from gemma4_mlx.prompt.parts import MediaPart
 from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
 from gemma4_mlx.prompt.template import ChatTemplate, check_variables
-from gemma4_mlx.prompt.tokenizer import Tokenizer
+from gemma4_mlx.prompt.tokenizer import TURN, Tokenizer
 
 IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
 """What templates write where a picture, a sound or a film goes."""
 
 MEDIA_BOUNDS = ("<|image>", "<image|>", "<|audio>", "<audio|>")
 """Control tokens around media, in the order of TokenIds."""
-
-TURN = "<|turn>"
-"""What templates write where a turn begins."""
 
 ENDS = ("<eos>", "<turn|>", "<|tool_response>")
 """Control tokens that end every reply, whatever else the checkpoint's settings name."""
@@ -93,7 +90,7 @@ class Processor:
             tokenizer=tokenizer,
             template=ChatTemplate.from_folder(folder),
             media=MediaOptions.from_folder(folder),
-            generation_config=_generation_config(folder, tokenizer),
+            generation_config=_generation_config(folder, tokenizer, config.text.vocab_size),
         )
 
     def prompt(
@@ -302,17 +299,19 @@ def _media_settings(folder: Path, section: str, older: str) -> Callable[[str, in
     return read
 
 
-def _generation_config(folder: Path, tokenizer: Tokenizer) -> Mapping[str, Any]:
+def _generation_config(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> Mapping[str, Any]:
     """generation_config.json, with whole numbers where they are meant and with all tokens that end a reply.
 
     Which these are config.json says if it does not. Without the file replies are greedy.
     """
     path = folder / "generation_config.json"
-    config = read_json(path) if path.is_file() else {"do_sample": False}
+    config: dict[str, Any] = read_json(path) if path.is_file() else {"do_sample": False}
     config |= {name: _whole_numbers(config[name]) for name in WHOLE if name in config}
+    if config.get("suppress_tokens") is not None:  # an id that the model does not have needs no suppression
+        config["suppress_tokens"] = [id for id in _listed(config["suppress_tokens"]) if not _is_outside(id, vocab_size)]
     given = config.get("eos_token_id")
     given = _configured_ends(folder) if given is None else given
-    ends = list(given) if isinstance(given, list) else [given]
+    ends = _listed(given)
     own = [tokenizer.control_ids[token] for token in ENDS if token in tokenizer.control_ids]
     return config | {"eos_token_id": [id for id in ends if id is not None] + [id for id in own if id not in ends]}
 
@@ -321,6 +320,14 @@ def _configured_ends(folder: Path) -> Any:
     config = read_json(folder / "config.json")
     own = (config.get("text_config") or {}).get("eos_token_id")
     return _whole_numbers(config["eos_token_id"] if config.get("eos_token_id") is not None else own)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_outside(id: Any, vocab_size: int) -> bool:
+    return isinstance(id, int) and not 0 <= id < vocab_size
 
 
 def _whole_numbers(value: Any) -> Any:

@@ -6,6 +6,7 @@ rendered text at the control tokens that are left, takes the marks out again and
 """
 
 import codecs
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,12 @@ SPACE = "▁"
 
 BOS = "<bos>"
 """What a prompt begins with if the checkpoint names no other token for it."""
+
+TURN = "<|turn>"
+"""What templates write where a turn begins."""
+
+CONTROL = re.compile(r"<\|[^<>|]*\|?>|<[^<>|]*\|>|<(bos|eos|pad)>")
+"""How control tokens of Gemma 4 are spelled."""
 
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
 """Files with a tokenizer's settings, if they are there; the later one counts for what both say."""
@@ -57,13 +64,11 @@ class Tokenizer:
     @classmethod
     def from_folder(cls, folder: Path, placeholders: Mapping[str, int]) -> "Tokenizer":
         """Reads tokenizer.json, and what settings there are. Raises GemmaError if it is missing, or one is damaged."""
-        import tokenizers
-
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise GemmaError(f"{folder}: no tokenizer.json there; download or convert the checkpoint again")
         try:
-            backend = tokenizers.Tokenizer.from_str(decode(path.read_bytes()))
+            backend = _read_backend(decode(path.read_bytes()))
         except Exception as error:  # the library raises bare Exception
             raise GemmaError(f"{path}: not a tokenizer ({one_line(error)})") from None
         settings: dict[str, Any] = {}
@@ -141,6 +146,27 @@ class StreamDecoder:
     def finish(self) -> str:
         """What is left of a character that never became whole, as a replacement character."""
         return self._bytes.decode(b"", final=True)
+
+
+def _read_backend(text: str) -> "tokenizers.Tokenizer":
+    """The tokenizer in a file, with its control tokens marked as such: some exporters leave that out."""
+    import tokenizers
+
+    backend = tokenizers.Tokenizer.from_str(text)
+    backend.no_truncation()  # what somebody once trained with: it would cut long texts
+    backend.no_padding()
+    added = backend.get_added_tokens_decoder().values()
+    unmarked = [token.content for token in added if not token.special and CONTROL.fullmatch(token.content)]
+    if unmarked:
+        content = json.loads(text)
+        for token in content["added_tokens"]:
+            token["special"] = token["special"] or token["content"] in unmarked
+        return _read_backend(json.dumps(content))
+    if TURN not in {token.content for token in added}:
+        ids = backend.get_vocab()
+        names = sorted(filter(CONTROL.fullmatch, ids), key=ids.__getitem__)
+        backend.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in names])
+    return backend
 
 
 def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
