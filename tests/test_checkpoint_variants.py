@@ -792,15 +792,15 @@ NOTES: dict[str, tuple[Change, list[str]]] = {
     "leftover": (
         SAME["leftover beside an index"],
         [
-            "{}: model.safetensors beside model-00001-of-00003.safetensors, model-00002-of-00003.safetensors, "
-            "model-00003-of-00003.safetensors: not read, as it is not among the checkpoint's files"
+            "{}: model.safetensors not read; the checkpoint is in model-00001-of-00003.safetensors, "
+            "model-00002-of-00003.safetensors, model-00003-of-00003.safetensors"
         ],
     ),
     "leftover shards": (
         SAME["leftover shards"],
         [
-            "{}: model-00001-of-00003.safetensors, model-00003-of-00003.safetensors beside model.safetensors: "
-            "not read, as it is not among the checkpoint's files"
+            "{}: model-00001-of-00003.safetensors, model-00003-of-00003.safetensors not read; "
+            "the checkpoint is in model.safetensors"
         ],
     ),
     "index of metadata": (
@@ -843,15 +843,15 @@ NOTES: dict[str, tuple[Change, list[str]]] = {
     "undeclared": (
         all_of(packed_in("affine"), undeclared),
         [
-            "config.json: language_model.model.embed_tokens and 13 more are taken as their shapes are "
-            "(affine, 4 bits in groups of 64), as it says nothing of it"
+            "config.json doesn't say how language_model.model.embed_tokens and 13 more are quantized; "
+            "by their shapes it is affine, 4 bits in groups of 64"
         ],
     ),
     "wrong": (
         all_of(packed_in("affine"), declared(bits=8)),
         [
-            "config.json: language_model.model.embed_tokens and 13 more are taken as their shapes are "
-            "(affine, 4 bits in groups of 64), as quantization is wrong about them"
+            "config.json is wrong about how language_model.model.embed_tokens and 13 more are quantized; "
+            "by their shapes it is affine, 4 bits in groups of 64"
         ],
     ),
     "two templates": (

@@ -38,7 +38,7 @@ def weight_files(folder: Path) -> WeightFiles:
     _check_present(folder, names, by_index=bool(index))
     beside = sorted(set(present) - set(names))
     if beside:
-        note(f"{folder}: {some(beside)} beside {some(names)}: not read, as it is not among the checkpoint's files")
+        note(f"{folder}: {some(beside)} not read; the checkpoint is in {some(names)}")
     return WeightFiles([folder / name for name in names], index)
 
 

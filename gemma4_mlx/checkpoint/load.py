@@ -85,18 +85,19 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
 def _without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
     """The weights without an output head, which is the embedding, and without tables that are computed.
 
-    Where only the head was stored, it becomes the embedding.
+    If only the head was stored, it becomes the embedding.
     """
-    heads = {name: name.replace("lm_head.", "embed_tokens.") for name in weights if "lm_head." in name}
-    if heads and not any("embed_tokens." in name for name in weights):
-        note(f"{next(iter(heads))} is taken as the embedding, which is tied to it and isn't there")
-        return {heads.get(name, name): tensor for name, tensor in weights.items()}
     computed = [name for name in weights if COMPUTED.search(name)]
-    if heads:
-        note(f"{some(list(heads))}: not used, as this model's output head is its embedding")
+    heads = {name: name.replace("lm_head.", "embed_tokens.") for name in weights if "lm_head." in name}
     if computed:
         note(f"{some(computed)}: not used, as it is computed")
-    return {name: tensor for name, tensor in weights.items() if name not in heads and name not in computed}
+    kept = {name: tensor for name, tensor in weights.items() if name not in computed}
+    if heads and not any("embed_tokens." in name for name in kept):
+        note(f"{next(iter(heads))} is taken as the embedding, which is tied to it and isn't there")
+        return {heads.get(name, name): tensor for name, tensor in kept.items()}
+    if heads:
+        note(f"{some(list(heads))}: not used, as this model's output head is its embedding")
+    return {name: tensor for name, tensor in kept.items() if name not in heads}
 
 
 def present_inputs(config: ModelConfig, weights: Iterable[str]) -> ModelConfig:
@@ -161,8 +162,8 @@ def _declared_packing(settings: Mapping[str, Any]) -> Packing:
 def _note_packing(found: Mapping[str, Packing], *, said: bool) -> None:
     path, packing = next(iter(found.items()))
     others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    why = "quantization is wrong about them" if said else "it says nothing of it"
-    note(f"config.json: {path}{others} are taken as their shapes are ({packing}), as {why}")
+    problem = "is wrong about" if said else "doesn't say"
+    note(f"config.json {problem} how {path}{others} are quantized; by their shapes it is {packing}")
 
 
 def _drop_absent_inputs(model: nn.Module, weights: dict[str, mx.array]) -> None:
@@ -180,7 +181,8 @@ def _fit(name: str, tensor: mx.array, shape: tuple[int, ...]) -> mx.array:
     if tensor.shape != shape and [n for n in tensor.shape if n != 1] == [n for n in shape if n != 1]:
         return tensor.reshape(shape)
     if "embed_tokens." in name and tensor.shape[1:] == shape[1:] and tensor.shape[0] > shape[0]:
-        note(f"{name} has {tensor.shape[0]} rows and config.json's vocab_size is {shape[0]}: the rest is not used")
+        if name.endswith(".weight"):
+            note(f"{name} has {tensor.shape[0]} rows and config.json's vocab_size is {shape[0]}: the rest is not used")
         return tensor[: shape[0]]
     return tensor
 
