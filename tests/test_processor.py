@@ -186,7 +186,7 @@ def test_thinking_and_a_begun_answer(processor: Processor) -> None:
             "message 1: a part must have a type among text, image, image_url, audio, input_audio, audio_url, video, "
             "video_url, not 'hologram'",
         ),
-        (user({"type": "image"}), "message 1: this image part has no image or path or url or base64"),
+        (user({"type": "image"}), "message 1: this image part has no image or path or url or base64 or data"),
         (user({"type": "image_url", "image_url": {}}), "message 1: image_url has neither url nor data"),
         (
             [{"role": "system", "content": [{"type": "image", "image": PICTURE}]}, *user(text("x"))],

@@ -21,7 +21,9 @@ from gemma4_mlx.errors import GemmaError, note, visible
 
 _SPOOL_BYTES = 32 * 2**20  # copies up to this size stay in memory, larger ones go to a temporary file
 _CHUNK_BYTES = 2**20
-_SCHEME = re.compile(r"(data|file):|([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*(?:(data|file):|([a-z][a-z0-9+.-]*)://)", re.IGNORECASE)
+_SCHEME_CHARACTERS = 100  # in which a scheme is looked for
+_TO_STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class MediaLimits:
 
     max_bytes: int = 16 * 10**9
     max_copied_bytes: int = 2 * 10**9
-    max_pixels: int = 128 * 10**6
+    max_pixels: int = 256 * 10**6
     max_frame_pixels: int = 8192 * 4320
     max_audio_seconds: float = 10_500.0
     max_video_seconds: float = 4 * 3600.0
@@ -87,7 +89,7 @@ def read_source(source: Any, limits: MediaLimits = MediaLimits()) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, str) and (scheme := _SCHEME.match(source)):
-        return _from_address(source, (scheme[1] or scheme[2]).lower(), limits)
+        return _from_address(source.strip(), (scheme[1] or scheme[2]).lower(), limits)
     if isinstance(source, str | os.PathLike):
         return _from_path(os.fspath(source), limits)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -114,7 +116,7 @@ def _from_address(address: str, scheme: str, limits: MediaLimits) -> Source:
     if scheme == "data":
         return _from_data_uri(address, limits)
     if scheme == "file":
-        raise GemmaError(f"{printable(address)}: file: addresses are not opened; pass the path itself")
+        return _from_path(_local_path(address), limits)
     if scheme not in ("http", "https"):
         raise GemmaError(f"{printable(address)}: {scheme} addresses are not opened; use http or https, or pass a path")
     from gemma4_mlx.media.fetch import fetch
@@ -146,20 +148,38 @@ def _from_path(text: str | bytes, limits: MediaLimits) -> Source:
     return Source(name, path.absolute())
 
 
+def _local_path(address: str) -> str:
+    """The path in file:///path, file://localhost/path or file:/path."""
+    rest = address.partition(":")[2]
+    host, path = "", rest
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        path = slash + path
+    if host.lower() not in ("", "localhost") or not path.startswith("/"):
+        raise GemmaError(f"{printable(address)}: is no file on this computer; write file:///path, or pass the path")
+    return urllib.parse.unquote(path, errors="surrogateescape")
+
+
 def _from_data_uri(uri: str, limits: MediaLimits) -> Source:
     head, comma, payload = uri.partition(",")
     if not comma:
         raise GemmaError("a data URI without a comma: expected data:<type>;base64,<data>")
     if len(payload) > 3 * limits.max_copied_bytes:  # a percent-encoded byte takes three characters
         raise GemmaError(f"data URI: is larger than the limit of {size_text(limits.max_copied_bytes)}")
-    quoted = urllib.parse.unquote_to_bytes(payload)
-    if not head.lower().endswith(";base64"):
-        return _from_bytes(quoted, "data URI", limits)
+    if payload[:_SCHEME_CHARACTERS].lstrip().lower().startswith("data:"):  # given where bare base64 was expected
+        return _from_data_uri(payload, limits)
+    data = urllib.parse.unquote_to_bytes(payload)
+    is_base64 = "base64" in (parameter.strip().lower() for parameter in head.split(";")[1:])
+    return _from_bytes(_from_base64(data) if is_base64 else data, "data URI", limits)
+
+
+def _from_base64(text: bytes) -> bytes:
+    """Decode either alphabet, padded or not, with white space anywhere."""
+    bare = b"".join(text.split()).translate(_TO_STANDARD_BASE64).rstrip(b"=")
     try:
-        data = base64.b64decode(b"".join(quoted.split()), validate=True)
+        return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
     except ValueError as error:
         raise GemmaError("data URI: its base64 data are malformed") from error
-    return _from_bytes(data, "data URI", limits)
 
 
 def _from_bytes(data: bytes, name: str, limits: MediaLimits) -> Source:

@@ -9,12 +9,12 @@ from gemma4_mlx.prompt.prompt import MediaKind
 
 # part type -> kind, and the keys under which people put its source
 MEDIA_PARTS: Mapping[str, tuple[MediaKind, tuple[str, ...]]] = {
-    "image": ("image", ("image", "path", "url", "base64")),
+    "image": ("image", ("image", "path", "url", "base64", "data")),
     "image_url": ("image", ("image_url",)),
-    "audio": ("audio", ("audio", "path", "url", "base64")),
+    "audio": ("audio", ("audio", "path", "url", "base64", "data")),
     "input_audio": ("audio", ("input_audio",)),
     "audio_url": ("audio", ("audio_url",)),
-    "video": ("video", ("video", "path", "url", "base64")),
+    "video": ("video", ("video", "path", "url", "base64", "data")),
     "video_url": ("video", ("video_url",)),
 }
 
@@ -92,7 +92,7 @@ def _read_text(part: Any) -> dict[str, str] | ThoughtPart:
 
 
 def _source(value: Any, key: str) -> Any:
-    """Unwraps `{"url": ...}` and `{"data": base64}`; bare base64 becomes a data URI."""
+    """Unwrap `{"url": ...}` and `{"data": base64}`; base64 becomes a data URI, also one that is inside another."""
     if isinstance(value, Mapping):
         data = value.get("data")
         if data is not None and not isinstance(data, str):
@@ -100,6 +100,6 @@ def _source(value: Any, key: str) -> Any:
         value = value.get("url") if data is None else f"data:;base64,{data}"
         if value is None:
             raise GemmaError(f"{key} has neither url nor data")
-    if key == "base64" and isinstance(value, str) and not value.startswith("data:"):
+    if key in ("base64", "data") and isinstance(value, str):
         return f"data:;base64,{value}"
     return value

@@ -2,11 +2,14 @@
 
 import base64
 import contextlib
+import gzip
 import http.server
 import io
 import os
 import threading
 import time
+import urllib.parse
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +17,10 @@ import pytest
 from media.media_files import image_bytes, picture
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.fetch import as_uri
 from gemma4_mlx.media.images import load_image
 from gemma4_mlx.media.sources import MediaLimits, Source, printable, read_source, size_text
+from gemma4_mlx.prompt.messages import read_messages
 
 PNG = image_bytes(picture(60, 40), "PNG")
 QUICK = MediaLimits(max_copied_bytes=5_000, fetch_seconds=0.3)
@@ -42,17 +47,57 @@ def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read_source("a.png").data == tmp_path / "a.png"
 
 
+BYTES = bytes(range(256)) + b"\xff\xfe\xfb\xef"  # 260: base64 has padding, and both letters that alphabets differ in
+STANDARD, URL_SAFE = base64.b64encode(BYTES).decode(), base64.urlsafe_b64encode(BYTES).decode()
+DATA_URIS = {
+    "base64": "data:image/png;base64," + STANDARD,
+    "upper case": "DATA:;BASE64," + STANDARD,
+    "line breaks": "data:image/png;base64," + base64.encodebytes(BYTES).decode(),
+    "percent": "data:image/png," + "".join(f"%{byte:02x}" for byte in BYTES),
+    "percent and base64": "data:image/png;base64," + urllib.parse.quote(STANDARD, safe=""),
+    "url-safe": "data:image/png;base64," + URL_SAFE,
+    "not padded": "data:image/png;base64," + STANDARD.rstrip("="),
+    "url-safe, not padded": "data:image/png;base64," + URL_SAFE.rstrip("="),
+    "spaces": " \n data:image/png;base64, " + STANDARD[:9] + " " + STANDARD[9:] + "\n",
+    "parameters": "data:image/png;charset=utf-8; base64;name=a.png," + STANDARD,
+    "inside another": "data:;base64,data:image/png;base64," + URL_SAFE,
+}
+
+
+@pytest.mark.parametrize("kind", DATA_URIS)
+def test_data_uris(kind: str) -> None:
+    assert contents(read_source(DATA_URIS[kind])) == BYTES
+
+
 @pytest.mark.parametrize(
-    "uri",
+    "part",
     [
-        "data:image/png;base64," + base64.b64encode(PNG).decode(),
-        "DATA:;BASE64," + base64.encodebytes(PNG).decode(),
-        "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG),
+        {"type": "image", "base64": DATA_URIS["upper case"]},
+        {"type": "image", "base64": URL_SAFE.rstrip("=")},
+        {"type": "image", "data": STANDARD},
+        {"type": "image", "data": DATA_URIS["spaces"]},
+        {"type": "video", "video": {"data": DATA_URIS["base64"]}},
+        {"type": "input_audio", "input_audio": {"data": DATA_URIS["base64"], "format": "wav"}},
+        {"type": "image_url", "image_url": {"url": DATA_URIS["spaces"]}},
     ],
-    ids=["base64", "with line breaks", "percent"],
 )
-def test_data_uris(uri: str) -> None:
-    assert contents(read_source(uri)) == PNG
+def test_data_in_messages(part: dict[str, object]) -> None:
+    _, (media,) = read_messages([{"role": "user", "content": [part]}], str)
+    assert contents(read_source(media.source)) == BYTES
+
+
+@pytest.mark.parametrize("form", ["file://{}", "file://localhost{}", "FILE:{}", " file://{}\n"])
+def test_file_addresses(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "a bä#%.png"
+    path.write_bytes(PNG)
+    source = read_source(form.format(urllib.parse.quote(str(path))))
+    assert source == Source(str(path), path)
+
+
+@pytest.mark.parametrize("address", ["file://host/etc/passwd", "file://~/a.png", "file:a.png", "file://a.png"])
+def test_file_addresses_of_elsewhere(address: str) -> None:
+    with pytest.raises(GemmaError, match="is no file on this computer; write file:///path, or pass the path"):
+        read_source(address)
 
 
 def test_bytes_and_files_are_read_from_their_beginning() -> None:
@@ -132,6 +177,55 @@ def test_fetch_follows_redirects_to_http_only(serve: Serve) -> None:
             read_source(address)
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("/a b.png", "/a%20b.png"),
+        ("/ä.png?q=ö ü&x=1%2F2", "/%C3%A4.png?q=%C3%B6%20%C3%BC&x=1%2F2"),
+        ("/a%20b.png", "/a%20b.png"),
+        ("/100%.png#part", "/100%25.png"),
+        ("/日本.png", "/%E6%97%A5%E6%9C%AC.png"),
+        ("?q=1", "/?q=1"),
+    ],
+)
+def test_addresses_as_people_write_them(written: str, sent: str, serve: Serve) -> None:
+    paths: list[str] = []
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        paths.append(request.path)
+        reply(request, PNG)
+
+    assert contents(read_source(f" {serve(answer)}{written}\n")) == PNG
+    assert paths == [sent]
+
+
+def test_hosts_beyond_ascii() -> None:
+    assert as_uri("http://bücher.example:80/ä") == "http://xn--bcher-kva.example:80/%C3%A4"
+
+
+def deflated(data: bytes) -> bytes:
+    compress = zlib.compressobj(wbits=-15)
+    return compress.compress(data) + compress.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(PNG)),
+        ("X-GZIP", gzip.compress(PNG)),
+        ("gzip", gzip.compress(PNG[:50]) + gzip.compress(PNG[50:]) + bytes(9)),
+        ("gzip", PNG),
+        ("deflate", zlib.compress(PNG)),
+        ("deflate", deflated(PNG)),
+        ("identity", PNG),
+    ],
+    ids=["gzip", "x-gzip", "members", "only said so", "zlib", "deflate", "identity"],
+)
+def test_a_compressed_answer_that_nobody_asked_for(encoding: str, body: bytes, serve: Serve) -> None:
+    address = serve(lambda request: reply(request, body, Content_Encoding=encoding))
+    assert contents(read_source(address)) == PNG
+
+
 def drip(request: http.server.BaseHTTPRequestHandler) -> None:
     """One byte now and then, for ever: no single read times out."""
     request.send_response(200)
@@ -162,13 +256,45 @@ def flood(request: http.server.BaseHTTPRequestHandler) -> None:
         (lambda r: reply(r, b"abc", Content_Length="9000"), "is larger than the limit of 5 kB"),
         (lambda r: reply(r, b"abc", Content_Length="900"), "the connection broke off after 3 bytes of 900 bytes"),
         (lambda r: reply(r, b"abc", Content_Length="many"), "is not a usable address"),
+        (
+            lambda r: reply(r, gzip.compress(bytes(10**7))[:4_000], Content_Encoding="gzip"),
+            "is larger than the limit of 5 kB",
+        ),
+        (
+            lambda r: reply(r, gzip.compress(PNG)[:-20], Content_Encoding="gzip"),
+            "the connection broke off: the end of the compressed answer is missing",
+        ),
+        (
+            lambda r: reply(r, gzip.compress(PNG)[:10] + b"\xff" * 50, Content_Encoding="gzip"),
+            "the server's answer is compressed, and damaged",
+        ),
+        (
+            lambda r: reply(r, PNG, Content_Encoding="br"),
+            "the server sent it as 'br'; download it first and pass the file",
+        ),
         (flood, "is larger than the limit of 5 kB"),
         (drip, "took longer than 0.3 s; download it first and pass the file"),
         (lambda _: time.sleep(1), "took longer than 0.3 s|the server did not answer in time"),
         (lambda r: r.wfile.write(b"garbage\r\n\r\n"), "the connection failed"),
         (lambda r: r.connection.close(), "the connection failed"),
     ],
-    ids=["status", "loop", "empty", "large", "cut", "bad length", "flood", "drip", "hang", "garbage", "closed"],
+    ids=[
+        "status",
+        "loop",
+        "empty",
+        "large",
+        "cut",
+        "bad length",
+        "bomb",
+        "cut gzip",
+        "bad gzip",
+        "br",
+        "flood",
+        "drip",
+        "hang",
+        "garbage",
+        "closed",
+    ],
 )
 def test_a_failed_fetch_is_one_line(
     answer: Callable[[http.server.BaseHTTPRequestHandler], None], line: str, serve: Serve
