@@ -5,12 +5,27 @@ Sizes follow transformers' `Gemma4UnifiedImageProcessor` (get_aspect_ratio_prese
 
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.media.decode import (
+    LARGE,
+    Decoded,
+    broken,
+    check_pixels,
+    decode_file,
+    decode_png,
+    note_rows,
+    open_png,
+    png_orientation,
+)
+from gemma4_mlx.media.pixels import orientation_of, to_rgb, upright
+from gemma4_mlx.media.png import Png, strips
+from gemma4_mlx.media.resize import resized_squares
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
 
 if TYPE_CHECKING:
@@ -18,9 +33,8 @@ if TYPE_CHECKING:
 
 PATCH = 48
 BUDGETS = (70, 140, 280, 560, 1120)
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_ORIENTATION_TAG = 0x0112
+_LYING = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_ROWS = 64  # converted at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +70,15 @@ def load_image(source: Any, budget: int = 280, limits: MediaLimits = MediaLimits
     from PIL import Image
 
     check_budget(budget)
-    if not isinstance(source, np.ndarray | Image.Image):
-        source = read_source(source, limits)
     with warnings.catch_warnings(action="ignore"):  # of odd metadata, and of sizes on which our own limit decides
-        patches = to_patches(_to_rgb_image(source, limits), budget)
-    return replace(patches, notes=tuple(source.notes)) if isinstance(source, Source) else patches
+        if isinstance(source, np.ndarray):
+            return to_patches(_from_array(source, limits), budget)
+        if isinstance(source, Image.Image):
+            return _from_image(source, budget, limits)
+        source = read_source(source, limits)
+        with source.opened() as stream:
+            patches = _read(source, stream, budget, limits)
+    return replace(patches, notes=tuple(source.notes))
 
 
 def to_patches(image: "Image.Image | np.ndarray", budget: int, patch: int = PATCH) -> Patches:
@@ -72,8 +90,7 @@ def to_patches(image: "Image.Image | np.ndarray", budget: int, patch: int = PATC
     width, height = target_size(image.width, image.height, budget, patch)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    columns, rows = width // patch, height // patch
-    return as_patches(np.asarray(image).reshape(rows, patch, columns, patch, 3).transpose(0, 2, 1, 3, 4))
+    return _cut(image, patch)
 
 
 def as_patches(squares: np.ndarray) -> Patches:
@@ -81,6 +98,17 @@ def as_patches(squares: np.ndarray) -> Patches:
     rows, columns = squares.shape[:2]
     y, x = np.divmod(np.arange(rows * columns, dtype=np.int32), np.int32(columns))
     return Patches(squares.reshape(rows * columns, -1), np.stack((x, y), axis=1))
+
+
+def _cut(image: "Image.Image", patch: int = PATCH) -> Patches:
+    columns, rows = image.width // patch, image.height // patch
+    return as_patches(np.asarray(image).reshape(rows, patch, columns, patch, 3).transpose(0, 2, 1, 3, 4))
+
+
+def _joined(squares: np.ndarray) -> np.ndarray:
+    """From (rows, columns, side, side, 3) back to (height, width, 3)."""
+    rows, columns, side = squares.shape[:3]
+    return squares.transpose(0, 2, 1, 3, 4).reshape(rows * side, columns * side, 3)
 
 
 def target_size(width: int, height: int, budget: int, patch: int = PATCH) -> tuple[int, int]:
@@ -100,98 +128,69 @@ def check_budget(budget: int) -> None:
         raise UsageError(f"{budget} tokens an image: choose one of {', '.join(map(str, BUDGETS))}")
 
 
-def _to_rgb_image(source: "Source | np.ndarray | Image.Image", limits: MediaLimits) -> "Image.Image":
-    if isinstance(source, np.ndarray):
-        return _from_array(source, limits)
-    if not isinstance(source, Source):
-        return _guarded("image", source, limits)
-    with source.opened() as stream:
-        return _guarded(source.name, _open(source, stream), limits)
+def _read(source: Source, stream: IO[bytes], budget: int, limits: MediaLimits) -> Patches:
+    png = open_png(source, stream, limits)
+    if png is None:
+        return _cut_up(source.name, decode_file(source, stream, limits), budget)
+    if png.size[0] * png.size[1] <= LARGE or not png.has_strips:
+        return _cut_up(source.name, decode_png(source, png, stream, limits), budget)
+    return _from_strips(source, png, stream, budget)
 
 
-def _open(source: Source, stream: IO[bytes]) -> "Image.Image":
-    """Read the header only, with none but the listed decoders."""
-    from PIL import Image
-
-    head = stream.read(12)
-    stream.seek(0)
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        return _open_heic(source, stream)
-    try:
-        return Image.open(stream, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise GemmaError(f"{source.name}: has more pixels than any image should; make it smaller first") from error
-    except Exception as error:  # a decoder may raise anything on a hostile header
-        raise GemmaError(
-            f"{source.name}: is not a PNG, JPEG, WebP, GIF, BMP, TIFF or HEIC image, or it is broken"
-        ) from error
-
-
-def _open_heic(source: Source, stream: IO[bytes]) -> "Image.Image":
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise GemmaError(f"{source.name}: HEIC images need one more package: pip install 'gemma4-mlx[heic]'") from error
-    try:
-        return pillow_heif.HeifImageFile(stream)
-    except Exception as error:
-        raise GemmaError(f"{source.name}: the HEIC image is broken or cut short") from error
-
-
-def _guarded(name: str, image: "Image.Image", limits: MediaLimits) -> "Image.Image":
-    """Check the size, decode, turn upright and convert; any failure of the decoder becomes one line."""
-    _check_pixels(name, image.width, image.height, limits)
+def _from_image(image: "Image.Image", budget: int, limits: MediaLimits) -> Patches:
+    check_pixels("image", image.width, image.height, limits)
     try:
         image.load()
-        return _flattened(_upright(image))
+    except Exception as error:  # a decoder may raise anything on hostile data
+        raise broken("image") from error
+    return _cut_up("image", Decoded(image, orientation_of(image)), budget)
+
+
+def _cut_up(name: str, decoded: Decoded, budget: int) -> Patches:
+    """Upright, in RGB, resized and cut into patches; any failure becomes one line."""
+    image, orientation = decoded.image, decoded.orientation
+    try:
+        if image.width * image.height <= LARGE:
+            return to_patches(to_rgb(upright(image, orientation)), budget)
+        return _from_rows(_rows_of(image), image.size, orientation, budget)[0]
     except GemmaError as error:
         raise GemmaError(f"{name}: {error}") from error
-    except Exception as error:  # a decoder may raise anything on hostile data
-        raise GemmaError(f"{name}: the image is broken or cut short") from error
+    except Exception as error:
+        raise broken(name) from error
 
 
-def _check_pixels(name: str, width: int, height: int, limits: MediaLimits) -> None:
-    if min(width, height) < 1:
-        raise GemmaError(f"{name}: an image of {width} x {height} pixels shows nothing")
-    if width * height > limits.max_pixels:
-        limit = f"{limits.max_pixels / 10**6:g} megapixels"
-        raise GemmaError(f"{name}: {width} x {height} pixels are more than the limit of {limit}; make it smaller first")
+def _rows_of(image: "Image.Image") -> "Iterator[Image.Image]":
+    for top in range(0, image.height, _ROWS):
+        yield image.crop((0, top, image.width, min(image.height, top + _ROWS)))
 
 
-def _upright(image: "Image.Image") -> "Image.Image":
-    """Apply the EXIF orientation (2-8); TIFF and HEIC decoders have done so by now."""
-    from PIL.Image import Transpose
-
+def _from_strips(source: Source, png: Png, stream: IO[bytes], budget: int) -> Patches:
+    """From a file that may have fewer rows than it states: then it is read again as the smaller image it is."""
+    width, height = png.size
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # broken metadata beside sound pixels
-        return image
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image
+        orientation = png_orientation(png)
+        patches, rows = _from_rows(strips(png, stream), png.size, orientation, budget)
+        if 0 < rows < height:
+            note_rows(source, rows, height)
+            patches, _ = _from_rows(strips(png, stream), (width, rows), orientation, budget)
+    except Exception as error:
+        raise broken(source.name) from error
+    if rows == 0:
+        raise broken(source.name)
+    return patches
 
 
-def _flattened(image: "Image.Image") -> "Image.Image":
-    """Any mode to RGB: transparency on white, 16 bits scaled to 8."""
+def _from_rows(
+    parts: "Iterable[Image.Image]", size: tuple[int, int], orientation: int, budget: int
+) -> tuple[Patches, int]:
+    """From the stored image's rows, a few at a time, and how many came; it is turned when it is small."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise GemmaError("pixels of 32 bits have no defined range; save the image with 8 or 16 bits first")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")
+    lies = orientation in _LYING
+    target = target_size(*(size[::-1] if lies else size), budget)
+    arrays = (np.asarray(to_rgb(part)) for part in parts)
+    squares, rows = resized_squares(arrays, size[1], target[::-1] if lies else target, PATCH)
+    return _cut(upright(Image.fromarray(_joined(squares)), orientation)), rows
 
 
 def _from_array(array: np.ndarray, limits: MediaLimits) -> "Image.Image":
@@ -199,11 +198,11 @@ def _from_array(array: np.ndarray, limits: MediaLimits) -> "Image.Image":
 
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise GemmaError(f"image array: shape {array.shape} is none of (H, W), (H, W, 3), (H, W, 4)")
-    _check_pixels("image array", array.shape[1], array.shape[0], limits)
+    check_pixels("image array", array.shape[1], array.shape[0], limits)
     if np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
             raise GemmaError("image array: floating-point pixels must lie between 0 and 1")
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
         raise GemmaError(f"image array: {array.dtype} pixels; pass uint8, or floating point between 0 and 1")
-    return _flattened(Image.fromarray(np.ascontiguousarray(array)))
+    return to_rgb(Image.fromarray(np.ascontiguousarray(array)))

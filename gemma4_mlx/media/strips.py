@@ -1,17 +1,15 @@
 """Decoded frames to patches, a strip at a time, so that no whole frame is ever held in RGB.
 
-Pixels are those of converting the whole frame with FFmpeg and resizing it with Pillow. Pillow resizes in two passes,
-first along rows, then along columns, and rounds to 8 bits after each: so the first can be made of a few rows at a time,
-and the second of a few columns.
+Pixels are those of converting the whole frame with FFmpeg and resizing it with Pillow.
 """
 
-import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gemma4_mlx.media.images import PATCH, Patches, as_patches, target_size
+from gemma4_mlx.media.resize import resized_squares
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -25,25 +23,7 @@ def frame_patches(frame: "VideoFrame", budget: int) -> Patches:
     """Turn a phone's frame upright (its display matrix), resize it as `to_patches` does, and cut it up."""
     turns = round(frame.rotation / 90)
     size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-    width, height = target_size(*size, budget)
-    # What stays is made first, and the largest piece that goes is no part of the heap: so that leaves no holes in it.
-    squares = np.empty((height // PATCH, width // PATCH, PATCH, PATCH, 3), dtype=np.uint8)
-    narrow = np.ndarray((size[1], width, 3), np.uint8, mmap.mmap(-1, size[1] * width * 3))
-    top = 0
-    for strip in _strips(frame, turns):
-        narrow[top : top + len(strip)] = _resized(strip, width, len(strip))
-        top += len(strip)
-    for column in range(width // PATCH):
-        stripe = _resized(narrow[:, column * PATCH : (column + 1) * PATCH], PATCH, height)
-        squares[:, column] = stripe.reshape(-1, PATCH, PATCH, 3)
-    return as_patches(squares)
-
-
-def _resized(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return as_patches(resized_squares(_strips(frame, turns), size[1], target_size(*size, budget), PATCH)[0])
 
 
 def _strips(frame: "VideoFrame", turns: int) -> Iterator[np.ndarray]:

@@ -27,7 +27,7 @@ SMALL = MediaLimits(
     max_video_frames=25,
     max_frame_pixels=10_000,
 )
-NOT_AN_IMAGE = "is not a PNG, JPEG, WebP, GIF, BMP, TIFF or HEIC image, or it is broken"
+NOT_AN_IMAGE = "is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or it is broken"
 BROKEN_IMAGE = "the image is broken or cut short"
 NOT_SOUND = "is not a WAV, FLAC, MP3, OGG, Opus, M4A, AAC or AIFF file, nor an MP4, MOV, WebM or MKV with sound"
 NOT_VIDEO = "is not an MP4, MOV, WebM or MKV video"
@@ -51,12 +51,27 @@ def forged_wav(rate: int = 16_000, channels: int = 1, samples: bytes = bytes(64_
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def forged_jpeg(width: int, height: int) -> bytes:
+    """A JPEG whose header claims a size its data don't have."""
+    data = image_bytes(Image.new("RGB", (16, 16)), "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return (data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]).ljust(1000, b"\0")
+
+
+def forged_tiff(width: int, height: int) -> bytes:
+    """A header of three channels whose pixels lie beyond the file's end."""
+    tags = ((256, width), (257, height), (258, 8), (259, 1), (262, 2), (273, 134), (277, 3), (278, height), (279, 99))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(16)
+
+
 def moov_first(**options: Any) -> bytes:
     return video_bytes(movflags="+faststart", **options)
 
 
-HALF_PNG = image_bytes(picture(300, 200), "PNG")[:600]
-HALF_JPEG = image_bytes(picture(300, 200), "JPEG")[:1500]
+NO_ROWS_PNG = image_bytes(picture(300, 200), "PNG")[:60]
+JPEG = image_bytes(picture(300, 200), "JPEG")
+NO_ROWS_JPEG = JPEG[: JPEG.index(b"\xff\xda") + 20]
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
 
@@ -72,26 +87,57 @@ IMAGES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("disguised.png", image_bytes(picture(9, 9), "PPM"), {}, "{}/disguised.png: " + NOT_AN_IMAGE),
     ("script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", {}, "{}/script.jpg: " + NOT_AN_IMAGE),
     ("sound.png", wav_bytes(tone(0.1)), {}, "{}/sound.png: " + NOT_AN_IMAGE),
-    ("half.png", HALF_PNG, {}, "{}/half.png: " + BROKEN_IMAGE),
-    ("half.jpg", HALF_JPEG, {}, "{}/half.jpg: " + BROKEN_IMAGE),
-    ("half.webp", image_bytes(picture(300, 200), "WEBP")[:600], {}, "{}/half.webp: " + NOT_AN_IMAGE),
-    ("half.bmp", image_bytes(picture(30, 20), "BMP")[:500], {}, "{}/half.bmp: " + BROKEN_IMAGE),
-    ("half.gif", image_bytes(picture(300, 200), "GIF")[:1500], {}, "{}/half.gif: " + BROKEN_IMAGE),
-    ("half.tiff", image_bytes(picture(300, 200), "TIFF")[:1500], {}, "{}/half.tiff: " + BROKEN_IMAGE),
+    ("no-rows.png", NO_ROWS_PNG, {}, "{}/no-rows.png: " + BROKEN_IMAGE),
+    ("no-rows.jpg", NO_ROWS_JPEG, {}, "{}/no-rows.jpg: " + BROKEN_IMAGE),
+    ("no-rows.webp", image_bytes(picture(300, 200), "WEBP")[:60], {}, "{}/no-rows.webp: " + BROKEN_IMAGE),
+    ("no-rows.bmp", image_bytes(picture(30, 20), "BMP")[:60], {}, "{}/no-rows.bmp: " + BROKEN_IMAGE),
+    ("no-rows.gif", image_bytes(Image.new("P", (300, 200), 3), "GIF")[:40], {}, "{}/no-rows.gif: " + BROKEN_IMAGE),
+    ("no-webp.webp", b"RIFF\0\1\0\0WAVEfmt " + bytes(300), {}, "{}/no-webp.webp: " + NOT_AN_IMAGE),
+    ("film.heic", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(40), {}, "{}/film.heic: " + NOT_AN_IMAGE),
     ("no-data.png", bomb_png(100, 100), {}, "{}/no-data.png: " + BROKEN_IMAGE),
     (
         "bomb.png",
-        bomb_png(13_000, 12_000),
+        bomb_png(17_000, 16_000),
         {},
-        "{}/bomb.png: 13000 x 12000 pixels are more than the limit of 128 megapixels; make it smaller first",
+        "{}/bomb.png: 17000 x 16000 pixels are more than the limit of 256 megapixels; make it smaller first",
     ),
     (
         "bigger-bomb.png",
         bomb_png(60_000, 60_000),
         {},
-        "{}/bigger-bomb.png: has more pixels than any image should; make it smaller first",
+        "{}/bigger-bomb.png: 60000 x 60000 pixels are more than the limit of 256 megapixels; make it smaller first",
     ),
-    ("no-width.png", bomb_png(0, 10), {}, "{}/no-width.png: " + NOT_AN_IMAGE),
+    (
+        "line.png",
+        bomb_png(64_000_000, 1),
+        {},
+        "{}/line.png: 64000000 x 1 pixels are more than the limit of 262144 pixels a side; make it smaller first",
+    ),
+    (
+        "column.png",
+        bomb_png(1, 64_000_000),
+        {},
+        "{}/column.png: 1 x 64000000 pixels are more than the limit of 262144 pixels a side; make it smaller first",
+    ),
+    (
+        "bomb.jpg",
+        forged_jpeg(16_000, 15_900),
+        {},
+        "{}/bomb.jpg: 16000 x 15900 pixels in 1 kB would fill the memory to no use; make the image smaller first",
+    ),
+    (
+        "bomb.tiff",
+        forged_tiff(11_000, 11_000),
+        {},
+        "{}/bomb.tiff: 11000 x 11000 pixels in 134 bytes would fill the memory to no use; make the image smaller first",
+    ),
+    (
+        "bomb.webp",
+        b"RIFF\xff\xff\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\x3f\0" * 2 + bytes(70_000),
+        {},
+        "{}/bomb.webp: 16384 x 16384 pixels are more than the limit of 67.1 megapixels; make it smaller first",
+    ),
+    ("no-width.png", bomb_png(0, 10), {}, "{}/no-width.png: an image of 0 x 10 pixels shows nothing"),
     (
         "float.tiff",
         image_bytes(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"),
@@ -112,11 +158,12 @@ SOURCES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("number", 7, {}, "media can't be read from int: pass a path, an address, bytes or a binary file"),
     ("nul", "a\0b.png", {}, "a?b.png: is not a usable path"),
     ("device", "/dev/zero", {}, "/dev/zero: is a device, not a media file"),
+    ("file address", "file:///nowhere/a%20b.png", {}, "/nowhere/a b.png: no such file or directory"),
     (
-        "file address",
-        "file:///etc/passwd",
+        "file elsewhere",
+        "file://host/a.png",
         {},
-        "file:///etc/passwd: file: addresses are not opened; pass the path itself",
+        "file://host/a.png: is no file on this computer; write file:///path, or pass the path",
     ),
     (
         "ftp",

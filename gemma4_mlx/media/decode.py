@@ -1,0 +1,429 @@
+"""Image files to decoded pixels: a decoder for each format, its limits, and what a damaged file still gives.
+
+Sizes are checked before a decoder allocates anything. Pillow's global settings are left alone: its decoders are called
+one by one, and what they miss is mended here.
+"""
+
+import contextlib
+import io
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media import jpeg, webp
+from gemma4_mlx.media.pixels import keep_levels, orientation_of, to_rgb
+from gemma4_mlx.media.png import SIGNATURE, Png, metadata_png, plain_png, read_png
+from gemma4_mlx.media.sources import MediaLimits, Source, size_text
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGE = 32 * 10**6  # pixels; a larger image is never held twice
+_DRAFT = 64 * 10**6  # pixels; of a larger JPEG every second row and column is enough
+_MOST_SIDE = 2**18  # pixels; the tables for resizing a row are as large as the row
+_MOST_BYTES = 2**30  # that an image may take while it is decoded
+_MOST_OF_PILLOW = 2**30 // 6  # pixels; its TIFF decoder refuses more
+_BOMB_BYTES = 400 * 10**6  # above this the file must be of a size to match
+_PIXELS_A_BYTE = 100  # of the file; large images have fewer, but for drawings in black and white
+_JPEG = ("JPEG", "MPO")  # as Pillow calls the file and one with more images behind the first
+_BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 8, "HEIF": 12}
+_BYTES_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
+_TRIED_PIXELS = 256 * 10**6  # decoded in search of completions
+_ENOUGH = 3  # completions of a file: what they agree in is no chance
+_ROWS = 64  # compared at a time
+_MOST_PAGES = 1000
+_SUBFILE_TAG, _REDUCED_OR_MASK = 254, 5
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = set(
+    b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf MiHE MiHB MiHA avci avcs jpeg jpgs j2ki".split()
+)
+
+_Open = Callable[[IO[bytes]], "Image.Image"]
+_Decode = Callable[[], "Image.Image"]
+"""Opens a file anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """Pixels as they are stored, and the EXIF orientation that turns them upright."""
+
+    image: "Image.Image"
+    orientation: int = 1
+
+
+def open_png(source: Source, stream: IO[bytes], limits: MediaLimits) -> Png | None:
+    """The chunks of a PNG whose size is accepted; None for any other file."""
+    stream.seek(0)
+    if stream.read(len(SIGNATURE)) != SIGNATURE:
+        return None
+    try:
+        png = read_png(stream)
+    except ValueError as error:
+        raise _unknown(source.name) from error
+    check_pixels(source.name, *png.size, limits)
+    if png.is_animated:
+        source.note("is animated: only its first frame is used")
+    return png
+
+
+def decode_png(source: Source, png: Png, stream: IO[bytes], limits: MediaLimits) -> Decoded:
+    """Decode in one piece: of a damaged file the rows that are there."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    plain = plain_png(png, stream)
+    image = _opened(source.name, plain, PngImageFile)
+    _check_memory(source.name, image, _size_of(stream), limits)
+    return _loaded(source, lambda: PngImageFile(_rewound(plain)), _size_of(stream), png_orientation(png))
+
+
+def png_orientation(png: Png) -> int:
+    """The orientation that a PNG states; 1 if it states none."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        return orientation_of(PngImageFile(io.BytesIO(metadata_png(png))))
+    except Exception:  # broken metadata beside sound pixels
+        return 1
+
+
+def decode_file(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decoded:
+    """Decode an image that is no PNG.
+
+    Raises:
+        GemmaError: not an image of a known format, broken, or larger than the limits.
+    """
+    stream.seek(0)
+    head = stream.read(256)
+    if head.startswith(b"RIFF"):
+        return _decode_webp(source, stream, limits)
+    if head[4:8] == b"ftyp":
+        return _decode_heif(source, stream, _heif_decoder(source.name, head), limits)
+    if head.startswith(b"\xff\xd8\xff"):
+        return _decode_jpeg(source, stream, limits)
+    decoder = _decoder(source.name, head)
+    image = _opened(source.name, stream, decoder)
+    _check_memory(source.name, image, _size_of(stream), limits)
+    _note_pages(source, image)
+    return _loaded(source, lambda: decoder(_rewound(stream)), _size_of(stream))
+
+
+def check_pixels(name: str, width: int, height: int, limits: MediaLimits, most: float = math.inf) -> None:
+    """Raise GemmaError for an image without pixels, or with more than `most` or the limit."""
+    if min(width, height) < 1:
+        raise GemmaError(f"{name}: an image of {width} x {height} pixels shows nothing")
+    most = min(limits.max_pixels, most)
+    if width * height > most:
+        limit = f"{most / 10**6:.3g} megapixels"
+        raise GemmaError(f"{name}: {width} x {height} pixels are more than the limit of {limit}; make it smaller first")
+    if max(width, height) > _MOST_SIDE:
+        limit = f"{_MOST_SIDE} pixels a side"
+        raise GemmaError(f"{name}: {width} x {height} pixels are more than the limit of {limit}; make it smaller first")
+
+
+def broken(name: str) -> GemmaError:
+    """The error for an image of which nothing is left."""
+    return GemmaError(f"{name}: the image is broken or cut short")
+
+
+def note_rows(source: Source, rows: int, height: int) -> None:
+    """Say how much of a damaged image is used."""
+    if rows == height:
+        source.note("is damaged or cut short: pixels that are missing are filled from those beside them")
+        return
+    source.note(f"is damaged or cut short: only {rows} of its {height} rows of pixels are used")
+
+
+def _unknown(name: str) -> GemmaError:
+    return GemmaError(f"{name}: is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or it is broken")
+
+
+def _decoder(name: str, head: bytes) -> _Open:
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.GifImagePlugin import GifImageFile
+
+    from gemma4_mlx.media.tiff import GreyTiff
+
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return GifImageFile
+    if head[:2] == b"BM":
+        return BmpImageFile
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*"):
+        return GreyTiff
+    raise _unknown(name)
+
+
+def _heif_decoder(name: str, head: bytes) -> _Open:
+    end = min(len(head), int.from_bytes(head[:4], "big"))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
+    if brands & _AVIF_BRANDS:
+        from PIL.AvifImagePlugin import AvifImageFile
+
+        return AvifImageFile
+    if not brands & _HEIF_BRANDS:
+        raise _unknown(name)
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise GemmaError(f"{name}: HEIC images need one more package: pip install 'gemma4-mlx[heic]'") from error
+    return HeifImageFile
+
+
+def _decode_heif(source: Source, stream: IO[bytes], decoder: _Open, limits: MediaLimits) -> Decoded:
+    try:
+        image = decoder(_rewound(stream))
+    except Exception as error:
+        raise broken(source.name) from error
+    _check_memory(source.name, image, _size_of(stream), limits)
+    _note_pages(source, image)
+    return _loaded(source, lambda: decoder(_rewound(stream)), _size_of(stream))
+
+
+def _decode_jpeg(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decoded:
+    ended, size = jpeg.EndedStream(stream), _size_of(stream)
+
+    def decode(ended: jpeg.EndedStream) -> Any:
+        image = _open_jpeg(source.name, ended, limits, size)
+        ended.adds_end = True
+        try:
+            image.load()
+        except Exception as error:  # a decoder may raise anything on hostile data
+            raise broken(source.name) from error
+        return image
+
+    image = decode(ended)
+    decoded = Decoded(image, orientation_of(image))
+    if ended.was_added or jpeg.is_cut(stream, image, decode):
+        return _without_filler(source, decoded)
+    return decoded
+
+
+def _open_jpeg(name: str, ended: jpeg.EndedStream, limits: MediaLimits, size: int) -> Any:
+    from PIL.JpegImagePlugin import jpeg_factory
+
+    image: Any = _opened(name, ended, jpeg_factory)
+    _check_memory(name, image, size, limits)
+    if image.width * image.height > _DRAFT:
+        image.draft(None, (image.width // 2, image.height // 2))
+    return image
+
+
+def _without_filler(source: Source, decoded: Decoded) -> Decoded:
+    image = decoded.image
+    rows = jpeg.rows_there(image)
+    if rows < 1:
+        raise broken(source.name)
+    if rows == image.height:
+        source.note("is cut short: its end is missing; all that is there is used")
+        return decoded
+    scale = jpeg.scale_of(image)
+    note_rows(source, rows * scale, image.height * scale)
+    return Decoded(image.crop((0, 0, image.width, rows)), decoded.orientation)
+
+
+def _decode_webp(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decoded:
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    stream.seek(0)
+    head = stream.read(32)
+    canvas = webp.canvas_size(head)
+    if canvas is None:
+        raise _unknown(source.name)
+    check_pixels(source.name, *canvas, limits, _MOST_BYTES / _BYTES_A_PIXEL["WEBP"])
+    stated, size = int.from_bytes(head[4:8], "little") + 8, _size_of(stream)
+    stream.seek(0)
+    data = stream.read(min(stated, _MOST_BYTES))
+    if stated > size:
+        return _decode_cut_webp(source, data, canvas)
+    image = _opened(source.name, io.BytesIO(data), WebPImageFile)
+    _check_memory(source.name, image, size, limits)
+    _note_pages(source, image)
+    return _loaded(source, lambda: image, size)
+
+
+def _decode_cut_webp(source: Source, data: bytes, canvas: tuple[int, int]) -> Decoded:
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    whole = webp.whole_part(data)
+    if whole is not None:
+        source.note("is cut short: all that is there is used")
+        return _loaded(source, lambda: WebPImageFile(io.BytesIO(whole)), len(data))
+    if canvas[0] * canvas[1] > LARGE:
+        raise broken(source.name)
+    images: list[Any] = []
+    tries = max(_ENOUGH, _TRIED_PIXELS // (canvas[0] * canvas[1]))
+    for completed in itertools.islice(webp.completions(data, canvas[0] * canvas[1]), tries):
+        with contextlib.suppress(Exception):  # many values give no sound file
+            image = WebPImageFile(io.BytesIO(completed))
+            image.load()
+            images.append(image)
+        if len(images) == _ENOUGH:
+            break
+    return _agreed(source, images, _longest_run)
+
+
+def _opened(name: str, stream: Any, decoder: Any) -> "Image.Image":
+    """Read the header only."""
+    try:
+        image: Image.Image = decoder(_rewound(stream))
+        keep_levels(image)
+    except Exception as error:  # a decoder may raise anything on a hostile header
+        raise _unknown(name) from error
+    return image
+
+
+def _check_memory(name: str, image: "Image.Image", size: int, limits: MediaLimits) -> None:
+    """Check the pixels in a file of `size` bytes against what their decoder needs for them."""
+    each = _bytes_a_pixel(image)
+    check_pixels(
+        name, image.width, image.height, limits, _MOST_OF_PILLOW if image.format == "TIFF" else _MOST_BYTES / each
+    )
+    pixels = image.width * image.height
+    is_large = pixels * each > _BOMB_BYTES or (image.format in _JPEG and pixels > LARGE)
+    if is_large and pixels > _PIXELS_A_BYTE * size:
+        raise GemmaError(
+            f"{name}: {image.width} x {image.height} pixels in {size_text(size)} would fill the memory to no use; "
+            "make the image smaller first"
+        )
+
+
+def _bytes_a_pixel(image: Any) -> float:
+    """While the image is decoded."""
+    if image.format in _JPEG:
+        drafted = 1 if image.width * image.height > _DRAFT else 4
+        return drafted + (_bytes_of_coefficients(image) if "progressive" in image.info else 0)
+    return _BYTES_A_PIXEL.get(image.format, _BYTES_OF_MODE.get(image.mode, 4))
+
+
+def _bytes_of_coefficients(image: Any) -> float:
+    """A progressive JPEG is held whole as 16-bit coefficients."""
+    sampled = [(layer[1], layer[2]) for layer in image.layer]
+    full = max(across for across, _ in sampled) * max(down for _, down in sampled)
+    return 2 * sum(across * down for across, down in sampled) / full
+
+
+def _note_pages(source: Source, image: Any) -> None:
+    """Say that there are more frames or pages than the one that is used. Small copies of a page are none."""
+    with contextlib.suppress(Exception):
+        if image.format != "TIFF" and image.is_animated:
+            several = "holds several images" if image.format == "HEIF" else "is animated"
+            used = "the main one" if image.format == "HEIF" else "its first frame"
+            source.note(f"{several}: only {used} is used")
+        elif image.format == "TIFF" and (pages := _pages(image)) > 1:
+            at_least = "at least " if pages == _MOST_PAGES else ""
+            source.note(f"has {at_least}{pages} pages: only the first one is used")
+
+
+def _pages(image: Any) -> int:
+    pages = 1
+    with contextlib.suppress(Exception):
+        for number in range(1, _MOST_PAGES):
+            image.seek(number)
+            pages += not image.tag_v2.get(_SUBFILE_TAG, 0) & _REDUCED_OR_MASK
+    return pages
+
+
+def _loaded(source: Source, decode: _Decode, size: int, orientation: int | None = None) -> Decoded:
+    """Decode a file of `size` bytes; if it is damaged, take what is there."""
+    try:
+        image = decode()
+        keep_levels(image)
+        image.load()
+    except Exception as error:  # a decoder may raise anything on hostile data
+        if image.width * image.height > max(LARGE, _PIXELS_A_BYTE * size):
+            raise broken(source.name) from error
+        return _salvaged(source, decode(), decode(), orientation)
+    return Decoded(image, orientation_of(image) if orientation is None else orientation)
+
+
+def _salvaged(source: Source, first: Any, second: Any, orientation: int | None = None) -> Decoded:
+    """Decode over black and over white: only pixels that agree come from the file."""
+    keep = _spread if _is_interlaced(first) else _longest_run
+    return _agreed(source, [_decoded_over(first, 0), _decoded_over(second, 255)], keep, orientation)
+
+
+def _agreed(
+    source: Source, images: list[Any], keep: Callable[[list[Any]], Any], orientation: int | None = None
+) -> Decoded:
+    try:
+        image = keep(images) if len(images) > 1 else None
+    except Exception as error:
+        raise broken(source.name) from error
+    if image is None:
+        raise broken(source.name)
+    note_rows(source, image.height, images[0].height)
+    return Decoded(image, orientation_of(images[0]) if orientation is None else orientation)
+
+
+def _is_interlaced(image: Any) -> bool:
+    """Whether rows come in another order than from the top, so that what is missing lies between them."""
+    return bool(image.info.get("interlace") or (image.format == "GIF" and image.tile and image.tile[0][3][1]))
+
+
+def _decoded_over(image: Any, value: int) -> Any:
+    """Decode as far as it goes, over pixels of one value."""
+    keep_levels(image)
+    prepare = image.load_prepare
+
+    def prepare_over() -> None:
+        prepare()
+        level = value * 257 if image.im.mode.startswith("I;16") else value
+        image.im.paste((level,) * image.im.bands if image.im.bands > 1 else level, (0, 0, *image.im.size))
+
+    image.load_prepare = prepare_over
+    with contextlib.suppress(Exception):
+        image.load()
+    image.tile = []
+    return image
+
+
+def _longest_run(images: list[Any]) -> "Image.Image | None":
+    """The rows that agree: those at the top, or at the bottom if they are stored upwards."""
+    first = images[0]
+    same = np.zeros(first.height + 2, dtype=np.int8)
+    for top in range(0, first.height, _ROWS):
+        box = (0, top, first.width, min(first.height, top + _ROWS))
+        same[1 + top : 1 + box[3]] = _agreement(images, box).all(axis=1)
+    edges = np.flatnonzero(np.diff(same))
+    if not len(edges):
+        return None
+    longest = 2 * int(np.argmax(edges[1::2] - edges[::2]))
+    cropped: Image.Image = first.crop((0, int(edges[longest]), first.width, int(edges[longest + 1])))
+    return cropped
+
+
+def _agreement(images: list[Any], box: tuple[int, int, int, int]) -> np.ndarray:
+    """Where all images have the same pixels: bool (rows, columns)."""
+    first, *others = (np.asarray(image.crop(box)) for image in images)
+    same = np.logical_and.reduce([first == other for other in others])
+    return same if same.ndim == 2 else same.all(axis=2)
+
+
+def _spread(images: list[Any]) -> "Image.Image | None":
+    """Of interlaced rows: pixels that are missing take the value of the next one to the left, or above."""
+    from PIL import Image
+
+    first = images[0]
+    known = _agreement(images, (0, 0, first.width, first.height))
+    rows = np.flatnonzero(known[:, 0])
+    if not len(rows):
+        return None
+    rgb, columns = np.asarray(to_rgb(first)), np.arange(first.width)
+    bottom = min(first.height, int(rows[-1] + np.diff(rows, append=rows[-1] + 1).max()))
+    left = np.maximum.accumulate(np.where(known, columns, 0), axis=1)[rows]
+    above = np.searchsorted(rows, np.arange(bottom), side="right") - 1
+    spread = np.take_along_axis(rgb[rows], left[..., None], axis=1)[above.clip(0)]
+    return Image.fromarray(np.ascontiguousarray(spread))
+
+
+def _rewound(stream: Any) -> Any:
+    stream.seek(0)
+    return stream
+
+
+def _size_of(stream: IO[bytes]) -> int:
+    return stream.seek(0, io.SEEK_END)

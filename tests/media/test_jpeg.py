@@ -1,0 +1,71 @@
+"""JPEG files that end early, with and without an end mark, and those that only look so."""
+
+import io
+
+import numpy as np
+import pytest
+from media.media_files import image_bytes, picture
+from PIL import Image
+
+from gemma4_mlx.media.images import load_image, to_patches
+
+END = b"\xff\xd9"
+KINDS = {
+    "baseline": {"quality": 90},
+    "444": {"quality": 90, "subsampling": 0},
+    "restarts": {"quality": 90, "restart_marker_rows": 1},
+    "optimized": {"quality": 90, "optimize": True},
+    "grey": {"quality": 90},
+    "CMYK": {"quality": 90},
+}
+
+
+def jpeg(kind: str) -> tuple[bytes, np.ndarray]:
+    """A file of 384 x 384 pixels, and what is in it."""
+    mode = {"grey": "L", "CMYK": "CMYK"}.get(kind, "RGB")
+    data = image_bytes(picture(384, 384).convert(mode), "JPEG", **KINDS[kind])
+    return data, np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["nothing", "mark", "zeros"])
+def test_a_part_is_used_as_far_as_it_goes(kind: str, end: str) -> None:
+    whole, pixels = jpeg(kind)
+    for tenths in (4, 7):
+        part = whole[: len(whole) * tenths // 10]
+        patches = load_image(part + {"nothing": b"", "mark": END, "zeros": bytes(len(whole) - len(part))}[end], 70)
+        (note,) = patches.notes
+        rows = int(note.split("only ")[1].split()[0])
+        assert note == f"bytes: is damaged or cut short: only {rows} of its 384 rows of pixels are used"
+        assert abs(rows - 384 * tenths / 10) < 120
+        wanted = to_patches(pixels[:rows], 70)
+        assert np.abs(wanted.pixels.astype(int) - patches.pixels).mean() < 1  # colours of the last row are half a guess
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_end_mark_is_missing(kind: str) -> None:
+    whole, pixels = jpeg(kind)
+    patches = load_image(whole[:-2], 70)
+    assert np.array_equal(patches.pixels, to_patches(pixels, 70).pixels)
+    assert patches.notes == ("bytes: is cut short: its end is missing; all that is there is used",)
+
+
+@pytest.mark.parametrize("end", [b"", END])
+def test_a_progressive_one_is_less_sharp(end: bytes) -> None:
+    whole = image_bytes(picture(384, 384), "JPEG", quality=90, progressive=True)
+    for tenths in (3, 5, 7):
+        patches = load_image(whole[: len(whole) * tenths // 10] + end, 70)
+        assert patches.notes[0].startswith("bytes: is ")
+        assert "cut short" in patches.notes[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("tail", [b"", b"junk" * 99, bytes(9999)])
+def test_grey_like_filler_is_no_filler(options: dict[str, object], tail: bytes) -> None:
+    image = picture(384, 384)
+    image.paste((128, 128, 128), (0, 150, 384, 384))
+    data = image_bytes(image, "JPEG", quality=95, **options)
+    patches = load_image(data + tail, 70)
+    wanted = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert patches.notes == ()
+    assert np.array_equal(patches.pixels, to_patches(wanted, 70).pixels)
