@@ -8,14 +8,14 @@ import contextlib
 import io
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.media import jpeg, webp
+from gemma4_mlx.media import heif, jpeg, webp
 from gemma4_mlx.media.pixels import keep_levels, orientation_of, to_rgb
 from gemma4_mlx.media.png import SIGNATURE, Png, metadata_png, plain_png, read_png
 from gemma4_mlx.media.sources import MediaLimits, Source, size_text
@@ -34,14 +34,12 @@ _JPEG = ("JPEG", "MPO")  # as Pillow calls the file and one with more images beh
 _BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 8, "HEIF": 12}
 _BYTES_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _TRIED_PIXELS = 256 * 10**6  # decoded in search of completions
+_PADDINGS = (0, 255, 85)  # bytes in place of missing ones
+_MOST_PADDING = 2**26  # bytes
 _ENOUGH = 3  # completions of a file: what they agree in is no chance
 _ROWS = 64  # compared at a time
 _MOST_PAGES = 1000
 _SUBFILE_TAG, _REDUCED_OR_MASK = 254, 5
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = set(
-    b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf MiHE MiHB MiHA avci avcs jpeg jpgs j2ki".split()
-)
 
 _Open = Callable[[IO[bytes]], "Image.Image"]
 _Decode = Callable[[], "Image.Image"]
@@ -158,13 +156,11 @@ def _decoder(name: str, head: bytes) -> _Open:
 
 
 def _heif_decoder(name: str, head: bytes) -> _Open:
-    end = min(len(head), int.from_bytes(head[:4], "big"))
-    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
-    if brands & _AVIF_BRANDS:
+    if heif.is_avif(head):
         from PIL.AvifImagePlugin import AvifImageFile
 
         return AvifImageFile
-    if not brands & _HEIF_BRANDS:
+    if not heif.is_heic(head):
         raise _unknown(name)
     try:
         from pillow_heif import HeifImageFile
@@ -178,9 +174,14 @@ def _decode_heif(source: Source, stream: IO[bytes], decoder: _Open, limits: Medi
         image = decoder(_rewound(stream))
     except Exception as error:
         raise broken(source.name) from error
-    _check_memory(source.name, image, _size_of(stream), limits)
+    size, stated = _size_of(stream), heif.stated_size(stream)
+    _check_memory(source.name, image, size, limits)
     _note_pages(source, image)
-    return _loaded(source, lambda: decoder(_rewound(stream)), _size_of(stream))
+    if image.format == "HEIF" and size < stated <= 2 * size + _MOST_PADDING and image.width * image.height <= LARGE:
+        data = _rewound(stream).read()
+        completed = (data.ljust(stated, bytes((value,))) for value in _PADDINGS)
+        return _agreed(source, _decodable(completed, decoder), _longest_run)
+    return _loaded(source, lambda: decoder(_rewound(stream)), size)
 
 
 def _decode_jpeg(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decoded:
@@ -242,7 +243,7 @@ def _decode_webp(source: Source, stream: IO[bytes], limits: MediaLimits) -> Deco
     image = _opened(source.name, io.BytesIO(data), WebPImageFile)
     _check_memory(source.name, image, size, limits)
     _note_pages(source, image)
-    return _loaded(source, lambda: image, size)
+    return _loaded(source, lambda: WebPImageFile(io.BytesIO(data)), size)
 
 
 def _decode_cut_webp(source: Source, data: bytes, canvas: tuple[int, int]) -> Decoded:
@@ -251,19 +252,26 @@ def _decode_cut_webp(source: Source, data: bytes, canvas: tuple[int, int]) -> De
     whole = webp.whole_part(data)
     if whole is not None:
         source.note("is cut short: all that is there is used")
+        _opened(source.name, io.BytesIO(whole), WebPImageFile)
         return _loaded(source, lambda: WebPImageFile(io.BytesIO(whole)), len(data))
     if canvas[0] * canvas[1] > LARGE:
         raise broken(source.name)
-    images: list[Any] = []
     tries = max(_ENOUGH, _TRIED_PIXELS // (canvas[0] * canvas[1]))
-    for completed in itertools.islice(webp.completions(data, canvas[0] * canvas[1]), tries):
+    completed = itertools.islice(webp.completions(data, canvas[0] * canvas[1]), tries)
+    return _agreed(source, _decodable(completed, WebPImageFile), _longest_run)
+
+
+def _decodable(files: Iterable[bytes], decoder: _Open) -> list[Any]:
+    """The first images that can be decoded, as many as are enough to compare."""
+    images: list[Any] = []
+    for file in files:
         with contextlib.suppress(Exception):  # many values give no sound file
-            image = WebPImageFile(io.BytesIO(completed))
+            image = decoder(io.BytesIO(file))
             image.load()
             images.append(image)
         if len(images) == _ENOUGH:
             break
-    return _agreed(source, images, _longest_run)
+    return images
 
 
 def _opened(name: str, stream: Any, decoder: Any) -> "Image.Image":
@@ -328,10 +336,10 @@ def _pages(image: Any) -> int:
 
 
 def _loaded(source: Source, decode: _Decode, size: int, orientation: int | None = None) -> Decoded:
-    """Decode a file of `size` bytes; if it is damaged, take what is there."""
+    """Decode a file of `size` bytes that could be opened; if it is damaged, take what is there."""
+    image = decode()
+    keep_levels(image)
     try:
-        image = decode()
-        keep_levels(image)
         image.load()
     except Exception as error:  # a decoder may raise anything on hostile data
         if image.width * image.height > max(LARGE, _PIXELS_A_BYTE * size):

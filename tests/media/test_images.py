@@ -275,6 +275,18 @@ def test_heic() -> None:
         load_image(file.getvalue()[:-200], 70)
 
 
+def test_heic_cut_short() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    file, image = io.BytesIO(), picture(384, 384)
+    heif.from_pillow(image).save(file, quality=90)
+    patches = load_image(file.getvalue()[: len(file.getvalue()) * 8 // 10], 70)
+    (note,) = patches.notes
+    rows = int(note.split("only ")[1].split()[0])
+    assert note == f"bytes: is damaged or cut short: only {rows} of its 384 rows of pixels are used"
+    assert 150 < rows < 350
+    assert np.abs(to_patches(np.asarray(image)[:rows], 70).pixels.astype(int) - patches.pixels).mean() < 3
+
+
 @pytest.mark.parametrize("brand", ["heix", "hevc", "hevm", "hevs", "mif1", "msf1", "miaf"])
 def test_heic_of_every_brand(brand: str) -> None:
     heif = pytest.importorskip("pillow_heif")
