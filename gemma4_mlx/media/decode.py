@@ -8,16 +8,14 @@ import contextlib
 import io
 import itertools
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
-
-import numpy as np
 
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media import heif, jpeg, webp
-from gemma4_mlx.media.pixels import keep_levels, orientation_of, to_rgb
+from gemma4_mlx.media.pixels import keep_levels, orientation_of
 from gemma4_mlx.media.png import SIGNATURE, Png, metadata_png, plain_png, read_png
+from gemma4_mlx.media.salvage import Decoded, Open, broken, completed, note_rows, salvaged
 from gemma4_mlx.media.sources import MediaLimits, Source, size_text
 
 if TYPE_CHECKING:
@@ -36,22 +34,11 @@ _BYTES_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _TRIED_PIXELS = 256 * 10**6  # decoded in search of completions
 _PADDINGS = (0, 255, 85)  # bytes in place of missing ones
 _MOST_PADDING = 2**26  # bytes
-_ENOUGH = 3  # completions of a file: what they agree in is no chance
-_ROWS = 64  # compared at a time
 _MOST_PAGES = 1000
 _SUBFILE_TAG, _REDUCED_OR_MASK = 254, 5
 
-_Open = Callable[[IO[bytes]], "Image.Image"]
 _Decode = Callable[[], "Image.Image"]
 """Opens a file anew."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """Pixels as they are stored, and the EXIF orientation that turns them upright."""
-
-    image: "Image.Image"
-    orientation: int = 1
 
 
 def open_png(source: Source, stream: IO[bytes], limits: MediaLimits) -> Png | None:
@@ -123,24 +110,11 @@ def check_pixels(name: str, width: int, height: int, limits: MediaLimits, most: 
         raise GemmaError(f"{name}: {width} x {height} pixels are more than the limit of {limit}; make it smaller first")
 
 
-def broken(name: str) -> GemmaError:
-    """The error for an image of which nothing is left."""
-    return GemmaError(f"{name}: the image is broken or cut short")
-
-
-def note_rows(source: Source, rows: int, height: int) -> None:
-    """Say how much of a damaged image is used."""
-    if rows == height:
-        source.note("is damaged or cut short: pixels that are missing are filled from those beside them")
-        return
-    source.note(f"is damaged or cut short: only {rows} of its {height} rows of pixels are used")
-
-
 def _unknown(name: str) -> GemmaError:
     return GemmaError(f"{name}: is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or it is broken")
 
 
-def _decoder(name: str, head: bytes) -> _Open:
+def _decoder(name: str, head: bytes) -> Open:
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.GifImagePlugin import GifImageFile
 
@@ -155,7 +129,7 @@ def _decoder(name: str, head: bytes) -> _Open:
     raise _unknown(name)
 
 
-def _heif_decoder(name: str, head: bytes) -> _Open:
+def _heif_decoder(name: str, head: bytes) -> Open:
     if heif.is_avif(head):
         from PIL.AvifImagePlugin import AvifImageFile
 
@@ -169,7 +143,7 @@ def _heif_decoder(name: str, head: bytes) -> _Open:
     return HeifImageFile
 
 
-def _decode_heif(source: Source, stream: IO[bytes], decoder: _Open, limits: MediaLimits) -> Decoded:
+def _decode_heif(source: Source, stream: IO[bytes], decoder: Open, limits: MediaLimits) -> Decoded:
     try:
         image = decoder(_rewound(stream))
     except Exception as error:
@@ -179,8 +153,8 @@ def _decode_heif(source: Source, stream: IO[bytes], decoder: _Open, limits: Medi
     _note_pages(source, image)
     if image.format == "HEIF" and size < stated <= 2 * size + _MOST_PADDING and image.width * image.height <= LARGE:
         data = _rewound(stream).read()
-        completed = (data.ljust(stated, bytes((value,))) for value in _PADDINGS)
-        return _agreed(source, _decodable(completed, decoder), _longest_run)
+        files = (data.ljust(stated, bytes((value,))) for value in _PADDINGS)
+        return completed(source, files, decoder)
     return _loaded(source, lambda: decoder(_rewound(stream)), size)
 
 
@@ -256,22 +230,9 @@ def _decode_cut_webp(source: Source, data: bytes, canvas: tuple[int, int]) -> De
         return _loaded(source, lambda: WebPImageFile(io.BytesIO(whole)), len(data))
     if canvas[0] * canvas[1] > LARGE:
         raise broken(source.name)
-    tries = max(_ENOUGH, _TRIED_PIXELS // (canvas[0] * canvas[1]))
-    completed = itertools.islice(webp.completions(data, canvas[0] * canvas[1]), tries)
-    return _agreed(source, _decodable(completed, WebPImageFile), _longest_run)
-
-
-def _decodable(files: Iterable[bytes], decoder: _Open) -> list[Any]:
-    """The first images that can be decoded, as many as are enough to compare."""
-    images: list[Any] = []
-    for file in files:
-        with contextlib.suppress(Exception):  # many values give no sound file
-            image = decoder(io.BytesIO(file))
-            image.load()
-            images.append(image)
-        if len(images) == _ENOUGH:
-            break
-    return images
+    tries = max(1, _TRIED_PIXELS // (canvas[0] * canvas[1]))
+    files = itertools.islice(webp.completions(data, canvas[0] * canvas[1]), tries)
+    return completed(source, files, WebPImageFile)
 
 
 def _opened(name: str, stream: Any, decoder: Any) -> "Image.Image":
@@ -344,88 +305,8 @@ def _loaded(source: Source, decode: _Decode, size: int, orientation: int | None 
     except Exception as error:  # a decoder may raise anything on hostile data
         if image.width * image.height > max(LARGE, _PIXELS_A_BYTE * size):
             raise broken(source.name) from error
-        return _salvaged(source, decode(), decode(), orientation)
+        return salvaged(source, decode(), decode(), orientation)
     return Decoded(image, orientation_of(image) if orientation is None else orientation)
-
-
-def _salvaged(source: Source, first: Any, second: Any, orientation: int | None = None) -> Decoded:
-    """Decode over black and over white: only pixels that agree come from the file."""
-    keep = _spread if _is_interlaced(first) else _longest_run
-    return _agreed(source, [_decoded_over(first, 0), _decoded_over(second, 255)], keep, orientation)
-
-
-def _agreed(
-    source: Source, images: list[Any], keep: Callable[[list[Any]], Any], orientation: int | None = None
-) -> Decoded:
-    try:
-        image = keep(images) if len(images) > 1 else None
-    except Exception as error:
-        raise broken(source.name) from error
-    if image is None:
-        raise broken(source.name)
-    note_rows(source, image.height, images[0].height)
-    return Decoded(image, orientation_of(images[0]) if orientation is None else orientation)
-
-
-def _is_interlaced(image: Any) -> bool:
-    """Whether rows come in another order than from the top, so that what is missing lies between them."""
-    return bool(image.info.get("interlace") or (image.format == "GIF" and image.tile and image.tile[0][3][1]))
-
-
-def _decoded_over(image: Any, value: int) -> Any:
-    """Decode as far as it goes, over pixels of one value."""
-    keep_levels(image)
-    prepare = image.load_prepare
-
-    def prepare_over() -> None:
-        prepare()
-        level = value * 257 if image.im.mode.startswith("I;16") else value
-        image.im.paste((level,) * image.im.bands if image.im.bands > 1 else level, (0, 0, *image.im.size))
-
-    image.load_prepare = prepare_over
-    with contextlib.suppress(Exception):
-        image.load()
-    image.tile = []
-    return image
-
-
-def _longest_run(images: list[Any]) -> "Image.Image | None":
-    """The rows that agree: those at the top, or at the bottom if they are stored upwards."""
-    first = images[0]
-    same = np.zeros(first.height + 2, dtype=np.int8)
-    for top in range(0, first.height, _ROWS):
-        box = (0, top, first.width, min(first.height, top + _ROWS))
-        same[1 + top : 1 + box[3]] = _agreement(images, box).all(axis=1)
-    edges = np.flatnonzero(np.diff(same))
-    if not len(edges):
-        return None
-    longest = 2 * int(np.argmax(edges[1::2] - edges[::2]))
-    cropped: Image.Image = first.crop((0, int(edges[longest]), first.width, int(edges[longest + 1])))
-    return cropped
-
-
-def _agreement(images: list[Any], box: tuple[int, int, int, int]) -> np.ndarray:
-    """Where all images have the same pixels: bool (rows, columns)."""
-    first, *others = (np.asarray(image.crop(box)) for image in images)
-    same = np.logical_and.reduce([first == other for other in others])
-    return same if same.ndim == 2 else same.all(axis=2)
-
-
-def _spread(images: list[Any]) -> "Image.Image | None":
-    """Of interlaced rows: pixels that are missing take the value of the next one to the left, or above."""
-    from PIL import Image
-
-    first = images[0]
-    known = _agreement(images, (0, 0, first.width, first.height))
-    rows = np.flatnonzero(known[:, 0])
-    if not len(rows):
-        return None
-    rgb, columns = np.asarray(to_rgb(first)), np.arange(first.width)
-    bottom = min(first.height, int(rows[-1] + np.diff(rows, append=rows[-1] + 1).max()))
-    left = np.maximum.accumulate(np.where(known, columns, 0), axis=1)[rows]
-    above = np.searchsorted(rows, np.arange(bottom), side="right") - 1
-    spread = np.take_along_axis(rgb[rows], left[..., None], axis=1)[above.clip(0)]
-    return Image.fromarray(np.ascontiguousarray(spread))
 
 
 def _rewound(stream: Any) -> Any:

@@ -12,20 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError, UsageError
-from gemma4_mlx.media.decode import (
-    LARGE,
-    Decoded,
-    broken,
-    check_pixels,
-    decode_file,
-    decode_png,
-    note_rows,
-    open_png,
-    png_orientation,
-)
+from gemma4_mlx.media.decode import LARGE, check_pixels, decode_file, decode_png, open_png, png_orientation
 from gemma4_mlx.media.pixels import orientation_of, to_rgb, upright
 from gemma4_mlx.media.png import Png, strips
 from gemma4_mlx.media.resize import resized_squares
+from gemma4_mlx.media.salvage import Decoded, broken, note_rows
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
 
 if TYPE_CHECKING:
