@@ -27,7 +27,8 @@ _MOST_SIDE = 2**18  # pixels; the tables for resizing a row are as large as the 
 _MOST_BYTES = 2**30  # that an image may take while it is decoded
 _MOST_OF_PILLOW = 2**30 // 6  # pixels; its TIFF decoder refuses more
 _BOMB_BYTES = 400 * 10**6  # above this the file must be of a size to match
-_PIXELS_A_BYTE = 100  # of the file; large images have fewer, but for drawings in black and white
+_PIXELS_A_BYTE = 100  # of the file, at most; real images of that size have fewer
+_PIXELS_A_BYTE_OF = {"TIFF": 30, "GIF": 30, "BMP": 30, "PNG": 30}  # formats that compress less
 _JPEG = ("JPEG", "MPO")  # as Pillow calls the file and one with more images behind the first
 _BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 8, "HEIF": 12}
 _BYTES_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
@@ -253,7 +254,7 @@ def _check_memory(name: str, image: "Image.Image", size: int, limits: MediaLimit
     )
     pixels = image.width * image.height
     is_large = pixels * each > _BOMB_BYTES or (image.format in _JPEG and pixels > LARGE)
-    if is_large and pixels > _PIXELS_A_BYTE * size:
+    if is_large and pixels > _PIXELS_A_BYTE_OF.get(str(image.format), _PIXELS_A_BYTE) * size:
         raise GemmaError(
             f"{name}: {image.width} x {image.height} pixels in {size_text(size)} would fill the memory to no use; "
             "make the image smaller first"
