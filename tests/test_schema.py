@@ -4,9 +4,11 @@ import time
 from typing import Any
 
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
 from gemma4_mlx.engine import schema as module
 from gemma4_mlx.engine.schema import compile_schema
+from gemma4_mlx.engine.schema_probe import Bytes, limits
 from gemma4_mlx.errors import UsageError
 
 
@@ -21,6 +23,13 @@ def lists(depth: int) -> dict[str, Any]:
     for _ in range(depth):
         schema = {"type": "array", "items": schema}
     return schema
+
+
+def accepts(schema: Any, text: str) -> bool:
+    """Whether a text is one of the schema's, whatever the vocabulary: each byte is a token here."""
+    vocabulary: Any = Bytes()
+    matcher = LLMatcher(LLTokenizer(vocabulary, slices=[]), compile_schema(schema), log_level=0, limits=limits())
+    return bool(matcher.try_consume_tokens(list(text.encode())) == len(text.encode()) and matcher.is_accepting())
 
 
 USUAL = [
@@ -52,17 +61,35 @@ REFUSED = [
     ({"type": "text"}, "is not one: 'text' is not valid .* at type"),
     ({"properties": {"a": {"type": "string", "minLength": -1}}}, "is not one: -1 is less .* at properties/a/minLength"),
     ({"type": "integer", "exclusiveMinimum": True}, "True is not of type 'number'"),
-    ({"$ref": "#/$defs/x"}, "can't be kept to: Pointer"),
-    ({"$ref": "http://a.invalid/x"}, "does not fetch"),
-    ({"not": {"type": "string"}}, "Unimplemented keys"),
-    ({"type": "array", "uniqueItems": True}, "Unimplemented keys"),
-    ({"not": {}, "x-guidance": {"lenient": True}}, "Unimplemented keys"),
-    ({"type": "object", "minProperties": 2}, "minProperties over 1"),
-    ({"type": "string", "format": "colour"}, "Unknown format"),
+    ({"$ref": "#/$defs/x"}, r"has no #/\$defs/x, to which it refers; put"),
+    ({"$ref": "#x"}, "has no #x, to which it refers; put"),
+    ({"$ref": "http://a.invalid/x"}, "refers to http://a.invalid/x, which nobody fetches; put"),
+    ({"$ref": "#/title", "title": "x"}, "refers to #/title, which is no schema"),
+    ({"$defs": {"a": {"$dynamicAnchor": "a"}}, "$dynamicRef": "#a"}, r"\$dynamicRef is not supported here; write"),
+    ({"not": {"pattern": "x"}}, "not is not supported here; write what may come instead"),
+    ({"not": {"type": "integer"}}, "not is not supported here"),
+    ({"not": {"const": [1]}}, "not is not supported here"),
+    ({"if": {"pattern": "x"}, "then": False}, "if is not supported here; write the cases as anyOf"),
+    ({"type": "array", "uniqueItems": True}, "uniqueItems is not supported here; drop it"),
+    ({"contains": {"type": "string"}}, "contains is not supported here"),
+    ({"maxContains": 2, "minContains": 0, "contains": {"type": "string"}}, "contains is not supported here"),
+    ({"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False}, "unevaluatedProperties is not supported"),
+    ({"propertyNames": {"not": {"const": "a"}}}, "propertyNames is not supported here; limit the names"),
+    ({"not": {}, "x-guidance": {"lenient": True}}, "Unsatisfiable"),
+    ({"type": "object", "minProperties": 2}, "asks for minProperties over 1; name"),
+    ({"const": 2**53 + 1}, "9007199254740993 is too large a number; write it as a string"),
+    ({"enum": [[1e300]]}, "1e.300 is too large a number"),
     ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
     ({"type": "integer", "minimum": 5, "maximum": 1}, "Unsatisfiable"),
-    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf is not supported here; write anyOf"),
     ({"$ref": "#"}, "can't be kept to"),
+    ({"const": "\ud800"}, "has half a character .*; write the whole one"),
+    ({"type": "string", "pattern": "\udfff"}, "has half a character"),
+    ({"properties": {"\ud83d": {}}}, "has half a character"),
+    ({"properties": {"a": {"const": "\x1b"}}}, "has a control character; add 'additionalProperties': false"),
+    ({"type": "json_schema"}, "of type json_schema but holds none"),
+    ({"type": "json_schema", "json_schema": {"name": "a"}}, "of type json_schema but holds none"),
+    ({"$defs": {}, "anyOf": [{"$ref": "#"}, {"not": {"$ref": "#"}}]}, "not is not supported here"),
 ]
 
 
@@ -74,12 +101,160 @@ def test_what_can_not_be_kept_to_is_refused_in_one_line(schema: Any, message: st
     assert len(str(error.value)) < 260
 
 
+CLOSED = {"type": "object", "required": ["a"], "additionalProperties": False}
+KINDS = {"one": {"kind": {"const": 1}, "a": {"type": "integer"}}, "two": {"kind": {"const": 2}, "a": {"const": "x"}}}
+DEFINED = {name: {"type": "object", "properties": each, "required": ["kind"]} for name, each in KINDS.items()}
+UNION = {"oneOf": [{"$ref": "#/$defs/one"}, {"$ref": "#/$defs/two"}], "$defs": DEFINED}
+CASES = {
+    "if": {"properties": {"a": {"const": "x"}}, "required": ["a"]},
+    "then": {"required": ["b"]},
+    "else": {"properties": {"b": False}},
+}
+OBJECT = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}
+
+ALLOWED: list[tuple[Any, list[str], list[str]]] = [
+    # what JSON can only write with \\u
+    ({"const": "a\x1bb"}, [r'"a\u001bb"'], ['"ab"', '"a\x1bb"']),
+    ({"enum": ["a\x00", "b"]}, [r'"a\u0000"', '"b"'], ['"a"']),
+    ({"const": "a\x7fb"}, [r'"a\u007fb"'], ['"ab"']),
+    ({"const": [{"k": "\x01"}]}, [r'[{"k":"\u0001"}]'], ['[{"k":""}]']),
+    ({"type": "string", "pattern": r"^\x1b\[0m$"}, [r'"\u001b[0m"'], ['"[0m"']),
+    ({"type": "string", "pattern": r"^a\cAb$"}, [r'"a\u0001b"'], ['"ab"']),
+    ({**CLOSED, "properties": {"a": {"const": "\x1b"}}}, [r'{"a":"\u001b"}'], ['{"a":""}']),
+    ({"const": '\n\t"\\'}, [r'"\n\t\"\\"'], ['""']),
+    ({"const": "x", "description": "\ud800"}, ['"x"'], []),
+    # envelopes of other people's interfaces
+    ({"name": "a", "strict": True, "schema": {"const": 1}}, ["1"], ["2"]),
+    ({"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}, ["1"], ["2"]),
+    ({"type": "json_schema", "name": "a", "strict": True, "schema": {"const": 1}}, ["1"], ["2"]),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"const": 1}}}}, ["1"], ["2"]),
+    ({"type": "json_object"}, ["{}", '{"a":[1]}'], ["[]", "1"]),
+    ({"type": "json_object", "schema": {"const": 1}}, ["1"], ["{}"]),
+    ({"type": "object", "properties": {"schema": {"const": 1}}, "required": ["schema"]}, ['{"schema":1}'], ["1", "{}"]),
+    # what limits no text
+    ({"type": "object", "propertyNames": {"type": "string"}}, ['{"a":1}'], ["1"]),
+    ({"type": "object", "propertyNames": True}, ['{"a":1}'], ["1"]),
+    ({"type": "string", "format": "colour"}, ['"a"'], ["1"]),
+    ({"type": "integer", "format": "int32"}, ["1"], ['"a"']),
+    ({"type": "string", "maxLength": 2.0}, ['"ab"'], ['"abc"']),
+    ({"type": "integer", "then": {"const": 1}, "else": False}, ["2"], ['"a"']),
+    ({"if": {"const": 1}, "type": "integer"}, ["1", "2"], ['"a"']),
+    ({"minContains": 2, "maxContains": 3, "type": "array", "uniqueItems": False}, ["[]", "[1,1]"], ["1"]),
+    ({"type": "array", "additionalItems": False}, ["[1]"], ["1"]),
+    (
+        {"type": "string", "nullable": True, "x-order": 1, "deprecated": True, "contentEncoding": "base64"},
+        ['"a"'],
+        ["1"],
+    ),
+    ({"type": "object", "minProperties": 0, "dependentRequired": {"a": []}, "not": False}, ["{}"], ["1"]),
+    ({"contains": True, "minContains": 0, "unevaluatedItems": True, "type": "array"}, ["[]"], ["1"]),
+    ({"type": "string", "$dynamicAnchor": "a", "$vocabulary": {}}, ['"a"'], ["1"]),
+    # older drafts, and Google's own spelling
+    ({"type": "integer", "minimum": 1, "exclusiveMinimum": True}, ["2"], ["1"]),
+    ({"type": "integer", "maximum": 3, "exclusiveMaximum": False}, ["3"], ["4"]),
+    ({"items": [{"const": 1}], "additionalItems": {"const": 2}, "type": "array"}, ["[1,2]", "[]"], ["[2]", "[1,1]"]),
+    ({"definitions": {"a": {"const": 1}}, "$ref": "#/definitions/a"}, ["1"], ["2"]),
+    ({"$schema": "http://json-schema.org/draft-04/schema#", "type": "string"}, ['"a"'], ["1"]),
+    ({"$schema": "http://nowhere.invalid/my-schema", "type": "string"}, ['"a"'], ["1"]),
+    ({**OBJECT, "dependencies": {"a": ["b"]}}, ['{"a":"","b":1}', "{}"], ['{"a":""}']),
+    ({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}, ['{"a":""}'], ['{"a":1}']),
+    ({"$defs": {"a": {"$anchor": "one", "const": 1}}, "$ref": "#one"}, ["1"], ["2"]),
+    ({"$id": "http://a.invalid/b", "$defs": {"a": {"$id": "c", "const": 1}}, "$ref": "c"}, ["1"], ["2"]),
+    ({"properties": {"a": {"const": 1}, "b": {"$ref": "#/properties/a"}}, "type": "object"}, ['{"b":1}'], ['{"b":2}']),
+    ({"$dynamicRef": "#/$defs/a", "$defs": {"a": {"const": 1}}}, ["1"], ["2"]),
+    # what can be written in other words
+    (UNION, ['{"kind":1,"a":5}', '{"kind":2,"a":"x"}'], ['{"kind":1,"a":"x"}', "{}"]),
+    ({"oneOf": [{"const": 1, "title": "a"}, {"const": 2}]}, ["1", "2"], ["3"]),
+    (
+        {"oneOf": [{"required": ["a"]}, {"required": ["b"]}], **OBJECT},
+        ['{"a":""}', '{"b":1}'],
+        ["{}", '{"a":"","b":1}'],
+    ),
+    ({"oneOf": [{"const": 1}, {"const": 1.0}, {"const": True}]}, ["true"], ["1"]),
+    ({"not": {"type": ["object", "array"]}}, ["1", '"a"'], ["{}", "[]"]),
+    ({"type": "string", "not": {"enum": ["ab", ""]}}, ['"a"', '"abc"', '"b"'], ['"ab"', '""']),
+    ({"not": {"enum": [1, None, False]}}, ["true", "2", "0.5", '"1"'], ["1", "null", "false"]),
+    ({"type": "integer", "not": {"minimum": 3}}, ["2"], ["3"]),
+    ({"type": "string", "not": {"maxLength": 2}}, ['"abc"'], ['"ab"']),
+    ({"not": {"required": ["a"]}, **OBJECT}, ['{"b":1}'], ['{"a":""}']),
+    ({**OBJECT, **CASES}, ['{"a":"x","b":1}', '{"a":"y"}', "{}"], ['{"a":"x"}', '{"a":"y","b":1}']),
+    ({"if": True, "then": {"const": 1}, "else": {"const": 2}}, ["1"], ["2"]),
+    ({**OBJECT, "dependentRequired": {"b": ["a"]}}, ['{"a":"","b":1}', "{}"], ['{"b":1}']),
+    ({**OBJECT, "dependentSchemas": {"b": {"required": ["a"]}}}, ['{"a":"","b":1}', "{}"], ['{"b":1}']),
+    ({**OBJECT, "unevaluatedProperties": False}, ['{"a":""}'], ['{"c":1}']),
+    ({"type": "array", "prefixItems": [{"const": 1}], "unevaluatedItems": {"const": 2}}, ["[1,2]"], ["[1,1]"]),
+    ({"type": "object", "propertyNames": {"enum": ["a", "b"]}}, ['{"b":1}'], ['{"c":1}']),
+    ({"type": "object", "propertyNames": {"pattern": "^x"}}, ['{"xa":1}'], ['{"a":1}']),
+    ({"type": "object", "propertyNames": {"maxLength": 2, "minLength": 1}}, ['{"a":1}'], ['{"abc":1}', '{"":1}']),
+    (
+        {"propertyNames": {"$ref": "#/$defs/n"}, "type": "object", "$defs": {"n": {"const": "a"}}},
+        ['{"a":1}', "{}"],
+        ['{"b":1}'],
+    ),
+    ({"type": "object", "propertyNames": False}, ["{}"], ['{"a":1}']),
+    ({"type": "array", "contains": {}, "minContains": 2}, ["[1,2]"], ["[1]"]),
+    ({"type": "array", "uniqueItems": True, "maxItems": 1}, ["[1]"], ["[1,1]"]),
+    ({"type": "object", "required": ["a", "b"], "minProperties": 2}, ['{"a":1,"b":2}'], ['{"a":1}']),
+    # patterns as JavaScript reads them
+    ({"type": "string", "pattern": r"^\p{Lu}+$"}, ['"É"'], ['"é"']),
+    ({"type": "string", "pattern": "^(?<year>[0-9]{4})$"}, ['"2026"'], ['"20"']),
+    ({"type": "string", "pattern": "^[[a]$"}, ['"["', '"a"'], ['"b"']),
+    ({"type": "string", "pattern": "^[a-z&&[^b]]$"}, ['"&]"', '"b]"'], ['"a"']),
+    ({"type": "string", "pattern": "^{[^]}$"}, ['"{x}"'], ['"{}"']),
+    ({"type": "string", "pattern": r"^\u{41}{2}$"}, [], ['"A"']),
+    # numbers beyond what a float64 tells apart
+    ({"type": "integer", "maximum": 2**53 + 3}, ["9007199254740994"], ["9007199254740996"]),
+    ({"type": "integer", "maximum": 2**63 - 1, "minimum": 0}, ["5"], ["-1"]),
+    ({"const": -0.0}, ["0"], ["1"]),
+    ({"const": 2.0}, ["2"], ["3"]),
+]
+
+
+@pytest.mark.parametrize(("schema", "right", "wrong"), ALLOWED)
+def test_a_schema_allows_what_it_means(schema: Any, right: list[str], wrong: list[str]) -> None:
+    assert {text: accepts(schema, text) for text in right + wrong} == {
+        **dict.fromkeys(right, True),
+        **dict.fromkeys(wrong, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"properties": {"a": {"format": "colour"}, "b": {"format": "int32"}}}, "is kept to: colour, int32"),
+        ({"city": {"type": "string"}, "x-mine": 1}, "no keyword of JSON schemas, so without effect: city"),
+        ({"type": "string", "nullable": True}, "null is not allowed"),
+        ({"properties": {"format": {}, "nullable": {}}, "enum": [{"nullable": True}], "type": "object"}, ""),
+    ],
+)
+def test_what_limits_nothing_is_noted(schema: Any, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    compile_schema(schema)
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.records)
+
+
 HOSTILE = {
     "overflows the stack": chain(3000),
     "overflows it by options": chain(1500, lambda ref: {"anyOf": [ref, {"type": "integer"}]}),
     "counts to a hundred million": {"type": "integer", "multipleOf": 99_999_989},
     "crosses many patterns": {
         "allOf": [{"type": "string", "pattern": f".*{letter}.*"} for letter in "abcdefghijklmnopqrst"]
+    },
+    "excludes a tree": {
+        "$defs": {f"L{n}": {"anyOf": [{"$ref": f"#/$defs/L{n + 1}"}] * 9} for n in range(14)} | {"L14": {}},
+        "not": {"$ref": "#/$defs/L0"},
+    },
+    "tells a tree apart": {
+        "$defs": {
+            f"L{n}": {
+                "type": "object",
+                "required": ["a", "b"],
+                "properties": {key: {"$ref": f"#/$defs/L{n + 1}"} for key in "ab"},
+            }
+            for n in range(200)
+        }
+        | {"L200": {}},
+        "oneOf": [{"$ref": "#/$defs/L0"}, {"$ref": "#/$defs/L1"}],
     },
 }
 

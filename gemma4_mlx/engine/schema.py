@@ -1,6 +1,7 @@
 """JSON schemas -> grammars whose every text validates, or a clear refusal in bounded time."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from gemma4_mlx.engine.plain_schema import plain_schema
 from gemma4_mlx.errors import UsageError, shortened
+from gemma4_mlx.prompt.dialects import map_parts, modern
 
 MAX_CHARACTERS = 100_000
 """Length of a schema as JSON."""
@@ -21,9 +24,16 @@ WHITESPACE = r"(\x20|\n\x20{0,64})?"
 ESCAPES = 'nrtbf"\\'
 """Letters behind a backslash. Without u no key has a second spelling, which would count as another key."""
 
+CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f]")
+"""Characters that JSON can only write with a u."""
+CONTROL_ESCAPE = re.compile(r"\\(?:[av]|[xuU]\{?0*(?:[01]?[0-9a-fA-F]|7[fF])(?![0-9a-fA-F])|[pP]\{?C)")
+"""What stands for them in a pattern."""
+
+ENVELOPE = {"name", "strict", "description", "type"}
+"""What stands beside a schema in an envelope."""
+
 OPTIONS: Any = {
     "whitespace_pattern": WHITESPACE,
-    "json_allowed_escapes": ESCAPES,
     "item_separator": ",",
     "key_separator": ":",
     "lenient": False,
@@ -35,9 +45,11 @@ OPTIONS: Any = {
 def compile_schema(schema: Any) -> str:
     """The grammar of a JSON schema (2020-12), for `Constraint`.
 
+    Older drafts, and the envelopes in which OpenAI's API takes schemas, are understood. Notes what limits nothing.
     Raises UsageError for what is no schema, for keywords that a grammar can't keep to, and for schemas that are too
     large, too deep or too slow to compile.
     """
+    schema = unwrapped(schema)
     if not isinstance(schema, Mapping):
         raise UsageError("the JSON schema must be an object, such as {'type': 'object', 'properties': {...}}")
     try:
@@ -46,45 +58,97 @@ def compile_schema(schema: Any) -> str:
         raise UsageError("the JSON schema is not JSON, or nested too deep") from None
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"the JSON schema has {len(text)} characters; at most {MAX_CHARACTERS} can be compiled")
-    _check_keywords(schema)
-    return _compile(text)
+    try:
+        _check_keywords(schema)
+        plain = plain_schema(json.loads(text))
+        text = json.dumps(plain, ensure_ascii=False)
+        text.encode()
+    except RecursionError:
+        raise UsageError("the JSON schema is nested too deep; make it flatter") from None
+    except UnicodeEncodeError:
+        raise UsageError("the JSON schema has half a character (a lone surrogate); write the whole one") from None
+    return _compile(text, ESCAPES + "u" if _needs_u(plain) else ESCAPES)
+
+
+def unwrapped(schema: Any) -> Any:
+    """The schema itself, out of `response_format` and the like, as OpenAI's API and those made after it take it."""
+    if not isinstance(schema, Mapping):
+        return schema
+    kind, inner = schema.get("type"), schema.get("json_schema", schema)
+    if kind == "json_schema" and isinstance(inner, Mapping) and set(inner) <= ENVELOPE:
+        raise UsageError("the JSON schema is of type json_schema but holds none; put it under 'json_schema', 'schema'")
+    if kind == "json_object" and not isinstance(schema.get("schema"), (Mapping, bool)):
+        return {"type": "object"}
+    for key in ("response_format", "json_schema", "schema"):
+        wrapped = isinstance(schema.get(key), (Mapping, bool)) and set(schema) <= {key, *ENVELOPE}
+        if wrapped and kind in (None, "json_schema", "json_object"):
+            return unwrapped(schema[key])
+    return schema
 
 
 def _check_keywords(schema: Mapping[str, Any]) -> None:
-    """Refuses what the compiler would read in another sense."""
-    from jsonschema import Draft202012Validator
+    """Refuse what is no schema. Patterns are left to the compiler, which reads others than Python does."""
+    from jsonschema import Draft202012Validator, FormatChecker
     from jsonschema.exceptions import SchemaError
 
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(modern(schema), format_checker=FormatChecker(()))
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path)) or "the top"
         raise UsageError(f"the JSON schema is not one: {shortened(error.message)} at {place}") from None
-    except RecursionError:
-        raise UsageError("the JSON schema is nested too deep; make it flatter") from None
-    if any(isinstance(least, int) and least > 1 for least in _values(schema, "minProperties")):
-        raise UsageError("the JSON schema asks for minProperties over 1; name the properties as required instead")
 
 
-def _values(part: Any, key: str) -> Iterator[Any]:
-    """Everything that stands under a key, wherever it is."""
-    waiting = [part]
+def _needs_u(plain: Any) -> bool:
+    """Whether a value or a pattern has a character that only \\u writes.
+
+    Raises UsageError if a named property could then be spelled in a second way, past what its schema says.
+    """
+    parts = list(_schemas(plain))
+    if not any(map(_has_control, parts)):
+        return False
+    if any(
+        part.keys() & {"properties", "patternProperties"} and part.get("additionalProperties") is not False
+        for part in parts
+    ):
+        raise UsageError(
+            "the JSON schema can't be kept to: const, enum or pattern has a control character; "
+            "add 'additionalProperties': false to every object, or take the character out"
+        )
+    return True
+
+
+def _has_control(part: Mapping[str, Any]) -> bool:
+    patterns = [part.get("pattern", ""), *part.get("patternProperties", ())]
+    return any(CONTROL.search(text) for text in _texts(part.get("enum", []))) or any(
+        CONTROL.search(pattern) or CONTROL_ESCAPE.search(pattern) for pattern in patterns
+    )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings in a JSON value but the names of properties, which the compiler writes itself."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(inner)
+
+
+def _schemas(plain: Any) -> Iterator[Mapping[str, Any]]:
+    """A schema and all inside it."""
+    waiting = [plain]
     while waiting:
         part = waiting.pop()
         if isinstance(part, Mapping):
-            if key in part:
-                yield part[key]
-            waiting += part.values()
-        elif isinstance(part, list):
-            waiting += part
+            yield part
+            map_parts(part, waiting.append)
 
 
 @lru_cache(maxsize=16)
-def _compile(text: str) -> str:
+def _compile(text: str, escapes: str) -> str:
     """Compiles in a process of its own, whose time is limited, to see whether it can be done."""
     from llguidance import LLMatcher
 
-    grammar = LLMatcher.grammar_from_json_schema(text, overrides=OPTIONS)
+    options: Any = {**OPTIONS, "json_allowed_escapes": escapes}
+    grammar = LLMatcher.grammar_from_json_schema(text, overrides=options)
     command = [sys.executable, "-P", str(Path(__file__).with_name("schema_probe.py"))]
     try:
         done = subprocess.run(command, input=grammar.encode(), capture_output=True, timeout=MAX_SECONDS, check=False)
