@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from gemma4_mlx.config import read_given_json
 from gemma4_mlx.errors import GemmaError, one_line, shortened
-from gemma4_mlx.prompt.tools import Tool, read_tool
+from gemma4_mlx.prompt.tools import Tool, readable_tool
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -61,8 +61,8 @@ def _read_server(name: str, entry: Any) -> Server:
 def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
     """Starts the servers and gives their tools; ends the servers afterwards.
 
-    A tool whose name another server has as well is called SERVER.TOOL. Raises GemmaError where a server does not start
-    or declares what is no tool, and where the `mcp` package is missing.
+    A tool whose name another server has as well is called SERVER.TOOL; one whose declaration can't be read is left out,
+    with a note. Raises GemmaError if a server does not start, or the `mcp` package is missing.
     """
     try:
         import mcp  # noqa: F401
@@ -99,10 +99,8 @@ def _start(stack: ExitStack, portal: BlockingPortal, name: str, server: Server) 
         declared = portal.call(_list_tools, client)
     except Exception as error:  # whatever goes wrong with a program of somebody else's
         raise GemmaError(f"MCP server {name} does not start: {_last_line(log) or one_line(error)}") from None
-    try:
-        return [_tool(portal, client, declaration) for declaration in declared]
-    except GemmaError as error:
-        raise GemmaError(f"MCP server {name}: {error}") from None
+    read = [_tool(portal, client, declaration, f"MCP server {name}: ") for declaration in declared]
+    return [tool for tool in read if tool is not None]
 
 
 async def _list_tools(client: Client) -> list[dict[str, Any]]:
@@ -117,7 +115,9 @@ async def _list_tools(client: Client) -> list[dict[str, Any]]:
             return declared
 
 
-def _tool(portal: BlockingPortal, client: Client, declaration: Mapping[str, Any]) -> Tool:
+def _tool(portal: BlockingPortal, client: Client, declaration: Mapping[str, Any], whose: str) -> Tool | None:
+    """The tool, or None, with a note, if its declaration can't be read."""
+
     async def call(arguments: Mapping[str, Any]) -> CallToolResult:
         return await client.call_tool(declaration["name"], dict(arguments), CALL_SECONDS)
 
@@ -127,7 +127,8 @@ def _tool(portal: BlockingPortal, client: Client, declaration: Mapping[str, Any]
             raise GemmaError(_text(result))
         return _text(result)
 
-    return replace(read_tool(declaration), run=run)
+    tool = readable_tool(declaration, whose)
+    return None if tool is None else replace(tool, run=run)
 
 
 def _text(result: CallToolResult) -> str:

@@ -65,6 +65,40 @@ def test_tools_are_declared_run_and_told_apart(config: Path) -> None:
         assert tools["two.add"].run({"first": 20, "second": 3}) == "23"
 
 
+ODD = """
+import anyio
+import mcp.types as types
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+
+PLAIN = {"type": "object"}
+PATTERN = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^\\\\p{L}+$"}}}
+WRONG = {"type": "object", "properties": {"x": {"type": "text"}}}
+
+async def listed(*_):
+    schemas = {"odd": PATTERN, "bad": WRONG, "good": PLAIN}
+    return types.ListToolsResult(tools=[types.Tool(name=n, input_schema=s) for n, s in schemas.items()])
+
+async def main():
+    server = Server("odd", on_list_tools=listed)
+    async with stdio_server() as streams:
+        await server.run(*streams, server.create_initialization_options())
+
+anyio.run(main)
+"""
+
+
+def test_a_bad_tool_leaves_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "odd.py").write_text(ODD)
+    with open_servers({"one": Server(sys.executable, (str(tmp_path / "odd.py"),))}) as listed:
+        assert [tool.name for tool in listed] == ["odd", "good"]
+        listed[0].check({"x": "1"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "tool odd: arguments are not checked by the patterns that Python can't read",
+        "MCP server one: tool bad: 'text' is not valid under any of the given schemas; it is left out",
+    ]
+
+
 def test_an_error_while_servers_run_stays_what_it_is(config: Path) -> None:
     with pytest.raises(KeyboardInterrupt), open_servers({"one": read_servers(config)["one"]}):
         raise KeyboardInterrupt

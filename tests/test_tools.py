@@ -82,6 +82,70 @@ def test_what_is_no_tool_is_refused(source: Any, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_one_bad_declaration_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    bad = {"name": "f", "parameters": {"properties": {"x": {"type": "text"}}}}
+    assert list(read_tools([bad, WEATHER, {"name": "a{b"}])) == ["get_weather"]
+    assert [record.getMessage()[:40] for record in caplog.records] == [
+        "tool f: 'text' is not valid under any of",
+        "a tool must be {'name': ..., 'parameters",
+    ]
+    assert all(record.getMessage().endswith("; it is left out") for record in caplog.records)
+    with pytest.raises(GemmaError, match="'text' is not valid"):
+        read_tools([bad])
+    with pytest.raises(GemmaError, match="'text' is not valid"):
+        read_tools([bad, bad])
+    with pytest.raises(GemmaError, match="a tool must be a declaration or a function"):
+        read_tools([WEATHER, 3])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("word", ["parameters", "inputSchema", "input_schema", "parametersJsonSchema"])
+def test_a_schema_is_found_under_everybodys_word(word: str) -> None:
+    declared = read_tool({"name": "f", word: {"type": "OBJECT", "properties": {"x": {"type": "STRING"}}}})
+    assert declared.declaration()["function"]["parameters"]["properties"] == {"x": {"type": "string"}}
+    assert refusal(declared, {"x": 1}) == "f: argument x: 1 is not of type 'string'"
+
+
+@pytest.mark.parametrize(
+    ("schema", "passing", "noted"),
+    [
+        ({"type": "string", "pattern": r"^\p{L}+$"}, "1", True),
+        ({"type": "string", "pattern": "^(?<y>[0-9])$"}, "a", True),
+        (
+            {"type": "object", "patternProperties": {r"\p{L}": {"type": "string"}}, "additionalProperties": False},
+            {"a": 1},
+            True,
+        ),
+        ({"type": "string", "nullable": True}, None, False),
+        ({"type": "string", "nullable": True, "enum": ["a"]}, None, False),
+        ({"type": "string", "enum": []}, "a", False),
+        ({"type": "array", "items": [{"type": "string"}], "additionalItems": {"type": "integer"}}, ["a", 1], False),
+        ({"type": "integer", "minimum": 1, "exclusiveMinimum": True}, 2, False),
+        ({"type": "string", "maxLength": 1.0}, "a", False),
+    ],
+)
+def test_what_others_write_is_understood(
+    schema: dict[str, Any], passing: Any, noted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    declared = tool({"x": schema, "y": {"type": "integer"}})
+    declared.check({"x": passing})
+    assert "argument y" in refusal(declared, {"y": "a"})
+    assert ("tool f: arguments are not checked by the patterns that Python can't read" in caplog.text) == noted
+    if "pattern" in schema:
+        assert "pattern" in declared.declaration()["function"]["parameters"]["properties"]["x"]["description"]
+
+
+def test_a_description_of_all_parameters_is_written() -> None:
+    declared = read_tool(
+        {
+            "name": "f",
+            "description": "Does",
+            "parameters": {"description": "Give x", "anyOf": [{"required": ["x"]}, {"required": ["y"]}]},
+        }
+    ).declaration()["function"]
+    assert declared["description"] == 'Does\nGive x {"anyOf":[{"required":["x"]},{"required":["y"]}]}'
+    assert declared["parameters"] == {"type": "object", "properties": {}}
+
+
 def test_two_tools_of_one_name_are_refused() -> None:
     assert list(read_tools([WEATHER, {"name": "now"}])) == ["get_weather", "now"]
     with pytest.raises(GemmaError, match="two tools are called get_weather"):
@@ -140,6 +204,100 @@ SIMPLIFIED = [
     (
         {"allOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}], "properties": {"b": True}},
         {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]},
+    ),
+    # a text that must be one of several, however that is said
+    ({"const": "a"}, {"type": "string", "enum": ["a"]}),
+    ({"type": "string", "enum": ["a", None]}, {"type": "string", "enum": ["a"], "nullable": True}),
+    ({"anyOf": [{"enum": ["a", "b"]}, {"const": "c"}]}, {"type": "string", "enum": ["a", "b", "c"]}),
+    (
+        {"anyOf": [{"enum": ["a"], "type": "string"}, {"enum": [None]}]},
+        {"type": "string", "enum": ["a"], "nullable": True},
+    ),
+    (
+        {"oneOf": [{"const": "a", "description": "First"}, {"const": "b", "title": "B"}], "description": "Which"},
+        {"description": "Which a: First", "type": "string", "enum": ["a", "b"]},
+    ),
+    # JSON once, however deep, with references in place
+    (
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"anyOf": [{"type": "integer"}, True]}},
+            ]
+        },
+        {
+            "description": '{"anyOf":[{"type":"string","minLength":1},'
+            '{"type":"array","items":{"anyOf":[{"type":"integer"},{}]}}]}'
+        },
+    ),
+    (
+        {
+            "oneOf": [
+                {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "additionalProperties": False},
+                {"type": "object", "properties": {"b": {"type": "string", "description": 'Say "b"\nor not'}}},
+            ],
+            "$defs": {"A": {"type": "integer", "maximum": 9}},
+        },
+        {
+            "description": '{"oneOf":[{"type":"object","properties":{"a":{"type":"integer","maximum":9}}},'
+            '{"type":"object","properties":{"b":{"type":"string","description":"Say \'b\' or not"}}}]}',
+            "type": "object",
+            "properties": {},
+        },
+    ),
+    (
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/A"}, "$defs": {"A": {"type": "integer"}}},
+        {"description": '{"additionalProperties":{"type":"integer"}}', "type": "object", "properties": {}},
+    ),
+    (
+        {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},
+        {"description": '{"prefixItems":[{"type":"string"},{"type":"integer"}]}', "type": "array"},
+    ),
+    # what tells the model nothing
+    (
+        {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "type": "integer",
+            "maximum": 9007199254740991,
+            "exclusiveMinimum": -9007199254740991,
+            "default": None,
+            "title": "X",
+            "x-google": 1,
+            "readOnly": True,
+        },
+        {"type": "integer"},
+    ),
+    (
+        {"type": "object", "additionalProperties": {}, "propertyNames": {"type": "string"}, "minProperties": 0},
+        {"type": "object", "properties": {}},
+    ),
+    ({"type": "integer", "default": 0, "minimum": 0}, {"type": "integer", "description": '{"default":0,"minimum":0}'}),
+    (
+        {"type": "string", "format": "date", "pattern": "^[0-9]{4}-.*$"},
+        {"type": "string", "description": '{"format":"date"}'},
+    ),
+    # descriptions inside are not lost
+    (
+        {"anyOf": [{"type": "string", "description": "A day"}, {"type": "null"}], "description": "From when"},
+        {"description": "From when A day", "type": "string", "nullable": True},
+    ),
+    (
+        {"$ref": "#/$defs/D", "description": "The first", "$defs": {"D": {"type": "string", "description": "A day"}}},
+        {"description": "The first A day", "type": "string"},
+    ),
+    (
+        {
+            "allOf": [{"$ref": "#/$defs/D"}],
+            "description": "A day",
+            "$defs": {"D": {"type": "string", "description": "A day"}},
+        },
+        {"description": "A day", "type": "string"},
+    ),
+    # other dialects
+    ({"type": "STRING", "nullable": False}, {"type": "string"}),
+    (
+        {"type": "integer", "minimum": 1, "exclusiveMinimum": True},
+        {"type": "integer", "description": '{"exclusiveMinimum":1}'},
     ),
     (
         {
