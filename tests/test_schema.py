@@ -158,6 +158,13 @@ ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     ({"$schema": "http://nowhere.invalid/my-schema", "type": "string"}, ['"a"'], ["1"]),
     ({**OBJECT, "dependencies": {"a": ["b"]}}, ['{"a":"","b":1}', "{}"], ['{"a":""}']),
     ({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}, ['{"a":""}'], ['{"a":1}']),
+    (
+        {"type": "dict", "properties": {"a": {"type": "float"}, "b": {"type": "any"}}},
+        ['{"a":1.5,"b":[]}'],
+        ['{"a":""}'],
+    ),
+    ({"type": "object", "properties": {"a": {"required": True}, "b": {"required": False}}}, ['{"a":1}'], ['{"b":1}']),
+    ({"type": "string", "enum": None, "items": None, "description": None, "title": 5, "examples": "x"}, ['"a"'], ["1"]),
     ({"$defs": {"a": {"$anchor": "one", "const": 1}}, "$ref": "#one"}, ["1"], ["2"]),
     ({"$id": "http://a.invalid/b", "$defs": {"a": {"$id": "c", "const": 1}}, "$ref": "c"}, ["1"], ["2"]),
     ({"properties": {"a": {"const": 1}, "b": {"$ref": "#/properties/a"}}, "type": "object"}, ['{"b":1}'], ['{"b":2}']),
@@ -205,6 +212,8 @@ ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     # numbers beyond what a float64 tells apart
     ({"type": "integer", "maximum": 2**53 + 3}, ["9007199254740994"], ["9007199254740996"]),
     ({"type": "integer", "maximum": 2**63 - 1, "minimum": 0}, ["5"], ["-1"]),
+    ({"type": "integer", "maximum": 2**63 - 1, "minimum": -(2**63)}, ["-5", "5"], ["0.5"]),
+    ({"type": "integer", "maximum": 2**64, "exclusiveMinimum": 10}, ["11"], ["10"]),
     ({"const": -0.0}, ["0"], ["1"]),
     ({"const": 2.0}, ["2"], ["3"]),
 ]

@@ -121,6 +121,7 @@ def test_a_schema_is_found_under_everybodys_word(word: str) -> None:
         ({"type": "array", "items": [{"type": "string"}], "additionalItems": {"type": "integer"}}, ["a", 1], False),
         ({"type": "integer", "minimum": 1, "exclusiveMinimum": True}, 2, False),
         ({"type": "string", "maxLength": 1.0}, "a", False),
+        ({"type": "str", "required": False, "description": None, "enum": None, "examples": "a"}, "a", False),
     ],
 )
 def test_what_others_write_is_understood(

@@ -32,6 +32,9 @@ FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4",
 EXACT = 2**53
 """The compiler's numbers are float64, which hold every integer up to here."""
 
+LARGEST = 2**63 - 1024
+"""The largest int64 that is a float64 too."""
+
 MAX_DEPTH = 16
 """Negations inside each other, and references that lead to references of names."""
 MAX_PARTS = 20_000
@@ -464,9 +467,10 @@ def _numbers(value: Any) -> Iterator[int | float]:
 
 
 def _inner_float(limit: int | float, inward: float) -> int | float:
-    """The bound itself, or the next float64 inside it."""
+    """The bound itself, or the next number inside it that is both a float64 and an int64, as the compiler needs it."""
     if isinstance(limit, float) or abs(limit) <= EXACT:
         return limit
+    limit = max(limit, -LARGEST) if inward > 0 else min(limit, LARGEST)
     near = float(limit) if abs(limit) < 2**1023 else math.copysign(1e308, limit)
     outside = near < limit if inward > 0 else near > limit
     return int(math.nextafter(near, inward) if outside else near)

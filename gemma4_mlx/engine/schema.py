@@ -11,7 +11,7 @@ from typing import Any
 
 from gemma4_mlx.engine.plain_schema import plain_schema
 from gemma4_mlx.errors import UsageError, shortened
-from gemma4_mlx.prompt.dialects import map_parts, modern
+from gemma4_mlx.prompt.dialects import map_parts, meaningful, modern
 
 MAX_CHARACTERS = 100_000
 """Length of a schema as JSON."""
@@ -92,7 +92,7 @@ def _check_keywords(schema: Mapping[str, Any]) -> None:
     from jsonschema.exceptions import SchemaError
 
     try:
-        Draft202012Validator.check_schema(modern(schema), format_checker=FormatChecker(()))
+        Draft202012Validator.check_schema(meaningful(modern(schema)), format_checker=FormatChecker(()))
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path)) or "the top"
         raise UsageError(f"the JSON schema is not one: {shortened(error.message)} at {place}") from None

@@ -8,6 +8,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
+OTHER_TYPES = {
+    "dict": "object",
+    "list": "array",
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+}
+"""Python's names, as declarations written by hand have them."""
+
+ANNOTATIONS = (
+    *("title", "description", "example", "examples", "readOnly", "writeOnly", "deprecated", "$comment"),
+    *("contentEncoding", "contentMediaType", "contentSchema", "$recursiveAnchor"),
+)
+"""Keywords that limit nothing whatever they hold."""
+
 COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 CONTAINED = ("minContains", "maxContains")
 
@@ -23,14 +39,24 @@ def modern(schema: Any) -> Any:
     return schema if not isinstance(schema, Mapping) else map_parts(modern_keywords(schema), modern)
 
 
+def meaningful(schema: Any) -> Any:
+    """A schema without annotations, which may hold anything, for a validator that is stricter about them."""
+    if not isinstance(schema, Mapping):
+        return schema
+    return map_parts({word: value for word, value in schema.items() if word not in ANNOTATIONS}, meaningful)
+
+
 def modern_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of one schema in 2020-12's words; the schemas inside it stay as they are."""
-    words = dict(schema)
+    words = {word: value for word, value in schema.items() if value is not None or word in ("const", "default")}
     for word in (*COUNTS, *CONTAINED):
         if isinstance(words.get(word), float) and words[word].is_integer():
             words[word] = int(words[word])
     if "type" in words:
         words["type"] = _types(words["type"])
+    if words.get("type") == "any":
+        del words["type"]
+    _take_in_required(words)
     _take_in_bounds(words)
     _take_in_tuples(words)
     _take_in_dependencies(words)
@@ -54,7 +80,25 @@ def _types(types: Any) -> Any:
     """Types in small letters: Google's own declarations write STRING."""
     if isinstance(types, list):
         return [_types(name) for name in types]
-    return types.lower() if isinstance(types, str) and types.lower() in TYPES else types
+    if not isinstance(types, str):
+        return types
+    name = types.lower()
+    return name if name in TYPES else OTHER_TYPES.get(name, "any" if name == "any" else types)
+
+
+def _take_in_required(words: dict[str, Any]) -> None:
+    """Turn draft 3's `"required": true` inside a property into a name in the list of its object."""
+    given = words.get("properties")
+    parts = given.items() if isinstance(given, Mapping) else ()
+    marked = {
+        name: part for name, part in parts if isinstance(part, Mapping) and isinstance(part.get("required"), bool)
+    }
+    if not marked:
+        return
+    bare = {name: {key: part[key] for key in part if key != "required"} for name, part in marked.items()}
+    words["properties"] = {**words["properties"], **bare}
+    names = [*words.get("required", []), *(name for name, part in marked.items() if part["required"])]
+    words.update({"required": list(dict.fromkeys(names))} if names else {})
 
 
 def _take_in_bounds(words: dict[str, Any]) -> None:

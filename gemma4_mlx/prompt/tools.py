@@ -7,7 +7,7 @@ from typing import Any
 
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
 from gemma4_mlx.prompt.declarations import simplified
-from gemma4_mlx.prompt.dialects import map_parts, modern
+from gemma4_mlx.prompt.dialects import map_parts, meaningful, modern
 
 Declaration = Mapping[str, Any]
 
@@ -165,7 +165,7 @@ def _check_schema(tool: Tool) -> None:
 
     try:
         checkable = _checkable(tool.parameters)
-        _validator(tool.parameters).check_schema(tool.parameters, format_checker=FormatChecker(()))
+        _validator(tool.parameters).check_schema(meaningful(tool.parameters), format_checker=FormatChecker(()))
         simplified(tool.parameters)
     except (GemmaError, SchemaError, RecursionError, AttributeError, TypeError, ValueError) as error:
         message = error.message if isinstance(error, SchemaError) else one_line(error)
