@@ -126,6 +126,18 @@ def test_the_command_keeps_to_the_schema_of_a_file(tmp_path: Path, capsys: pytes
     assert said["error"].startswith("the reply ended before")
 
 
+def test_the_command_takes_response_format_and_says_once_what_limits_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = {"type": "object", "properties": {"a": {"enum": ["x"], "format": "colour"}}, "required": ["a"]}
+    wrapped = {"type": "json_schema", "json_schema": {"name": "a", "schema": inner | {"additionalProperties": False}}}
+    (tmp_path / "a.json").write_text(json.dumps(wrapped))
+    assert main(["--model", "nano", "-p", "Hello", "--json-schema", str(tmp_path / "a.json")]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"a": "x"}
+    assert shown.err.count("is kept to: colour") == 1
+
+
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [

@@ -15,11 +15,17 @@ CLEAR_LINE = "\r\x1b[K"
 
 
 class NoteHandler(logging.Handler):
-    """Prints notes to stderr, each on a line of its own, in the place of a status line."""
+    """Prints notes to stderr, each once, on a line of its own, in the place of a status line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        clear = CLEAR_LINE if sys.stderr.isatty() else ""
-        print(f"{clear}note: {record.getMessage()}", file=sys.stderr, flush=True)
+        message, clear = record.getMessage(), CLEAR_LINE if sys.stderr.isatty() else ""
+        if message not in self._said:
+            print(f"{clear}note: {message}", file=sys.stderr, flush=True)
+        self._said.add(message)
 
 
 def run(
