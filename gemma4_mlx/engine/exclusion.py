@@ -92,11 +92,13 @@ class Shapes:
 
     def __init__(self) -> None:
         self._found: dict[int, _Shape] = {}
+        self._kept: list[Part] = []  # as long as a part lives, no other has its identity
         self._apart: dict[tuple[int, int], bool] = {}
 
     def of(self, part: Part) -> _Shape:
         """The shape of one part."""
         if id(part.schema) not in self._found:
+            self._kept.append(part)
             self._found[id(part.schema)] = shape = _own_shape(part)
             for also in _also(part):
                 shape.take_in(self.of(also))

@@ -11,20 +11,12 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
 
-from gemma4_mlx.engine.exclusion import (
-    KINDS,
-    Shapes,
-    canonical,
-    kind_of,
-    opposite_bound,
-    other_kinds,
-    other_values,
-    spelled,
-)
+from gemma4_mlx.engine.exclusion import KINDS, Shapes, canonical, kind_of, spelled
+from gemma4_mlx.engine.negation import negated
 from gemma4_mlx.engine.patterns import readable_pattern
-from gemma4_mlx.engine.schema_part import Part
+from gemma4_mlx.engine.schema_part import SAYING_NOTHING, Part, refused
 from gemma4_mlx.errors import UsageError, note, shortened
-from gemma4_mlx.prompt.dialects import COUNTS, UNEVALUATED
+from gemma4_mlx.prompt.dialects import COUNTS
 
 FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
 """The formats that the compiler keeps to."""
@@ -36,30 +28,9 @@ LARGEST = 2**63 - 1024
 """The largest int64 that is a float64 too."""
 
 MAX_DEPTH = 16
-"""Negations inside each other, and references that lead to references of names."""
+"""References that lead to references, and parts of parts, for the names of properties."""
 MAX_PARTS = 20_000
 """Schemas that are written, each as often as it is."""
-
-BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-SAYING_NOTHING = (
-    *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$comment", "$vocabulary"),
-    *("$defs", "definitions", "title", "description", "default", "example", "examples", "readOnly", "writeOnly"),
-    *("deprecated", "contentEncoding", "contentMediaType", "contentSchema", "discriminator", "xml", "externalDocs"),
-    *("propertyOrdering", "enumNames", "markdownDescription", "errorMessage"),
-)
-CURES = {
-    "uniqueItems": "drop it, and repeated items afterwards",
-    "contains": "name the items with prefixItems, or drop it and look afterwards",
-    "maxContains": "drop it and count afterwards",
-    "oneOf": "write anyOf, or give every option a property with another const",
-    "not": "write what may come instead, as anyOf or enum",
-    "if": "write the cases as anyOf",
-    "$dynamicRef": "write $ref",
-    "$recursiveRef": "write $ref",
-    "unevaluatedProperties": "write additionalProperties, with all properties beside it",
-    "unevaluatedItems": "write items, with prefixItems beside it",
-    "propertyNames": "limit the names by a pattern, an enum or a length",
-}
 
 
 def plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,21 +42,18 @@ def plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012, specification_with
 
+    if not isinstance(schema.get("id"), str):
+        schema = {word: value for word, value in schema.items() if word != "id"}
     dialect = schema.get("$schema")
     specification = specification_with(str(dialect).rstrip("#"), default=DRAFT202012)
     registry: Any = Registry()
     resolver = registry.resolver_with_root(specification.create_resource(schema))
     rewriter = _Rewriter()
-    plain = rewriter.write(Part(schema, resolver))
+    plain = rewriter.write(Part(schema, resolver, specification))
     plain = {"allOf": [plain]} if isinstance(plain, bool) else plain
     definitions = rewriter.write_definitions()
     rewriter.tell()
     return {"$defs": definitions, **plain} if definitions else plain
-
-
-def refused(word: str) -> UsageError:
-    """The error for a keyword that can't be kept to."""
-    return UsageError(f"the JSON schema can't be kept to: {word} is not supported here; {CURES[word]}")
 
 
 @dataclass(slots=True)
@@ -144,84 +112,14 @@ class _Rewriter:
         self.targets.setdefault(id(part.schema), part)
         return {"$ref": f"#/$defs/{list(self.targets).index(id(part.schema))}"}
 
+    def negated(self, part: Part, word: str) -> Any:
+        """What is not valid for a schema; raises for `word` if there is no such schema."""
+        return negated(part, word, self.write)
+
     def _count(self) -> None:
         self.parts += 1
         if self.parts > MAX_PARTS:
             raise UsageError("the JSON schema is too large to compile; make it smaller")
-
-    def negated(self, part: Part, word: str, depth: int = 0) -> Any:
-        """A schema of every value that is not valid; raises for `word` if there is none."""
-        self._count()
-        options: list[Any] = []
-        for key, value in part.words.items():
-            if key in _NEGATIONS and depth < MAX_DEPTH:
-                options += _NEGATIONS[key](_Negation(self, part, word, depth), value)
-            elif key in _WRITERS:
-                raise refused(word)
-        return {"anyOf": options} if options else False
-
-
-@dataclass(frozen=True, slots=True)
-class _Negation:
-    """What is being negated, for the keyword `word`."""
-
-    rewriter: _Rewriter
-    part: Part
-    word: str
-    depth: int
-
-    def of(self, schema: Any) -> Any:
-        """The negation of a schema inside."""
-        return self.rewriter.negated(self.part.inside(schema), self.word, self.depth + 1)
-
-    def of_types(self, types: Any) -> list[Any]:
-        """All values of other types. None of the compiler's schemas is of the numbers that are no integers."""
-        types = types if isinstance(types, list) else [types]
-        if "integer" in types and "number" not in types:
-            raise refused(self.word)
-        return other_kinds(types)
-
-    def of_values(self, values: list[Any]) -> list[Any]:
-        """All other values."""
-        others = other_values(values)
-        if others is None:
-            raise refused(self.word)
-        return others
-
-    def of_properties(self, properties: Mapping[str, Any]) -> list[Any]:
-        """Objects one of whose properties is there and wrong."""
-        wrong = {name: self.of(schema) for name, schema in properties.items()}
-        return [
-            {"type": "object", "required": [name], "properties": {name: schema}}
-            for name, schema in wrong.items()
-            if schema is not False
-        ]
-
-    def of_target(self, ref: str) -> list[Any]:
-        """What is not valid for what a reference leads to."""
-        return [self.rewriter.negated(self.part.target(ref), self.word, self.depth + 1)]
-
-
-_NEGATIONS: dict[str, Callable[[_Negation, Any], list[Any]]] = {
-    "type": _Negation.of_types,
-    "const": lambda negation, value: negation.of_values([value]),
-    "enum": _Negation.of_values,
-    "properties": _Negation.of_properties,
-    "required": lambda _, names: [{"type": "object", "properties": {name: False}} for name in names],
-    "not": lambda negation, schema: [negation.rewriter.write(negation.part.inside(schema))],
-    "allOf": lambda negation, schemas: [negation.of(schema) for schema in schemas],
-    "anyOf": lambda negation, schemas: [{"allOf": [negation.of(schema) for schema in schemas]}],
-    "$ref": _Negation.of_target,
-}
-"""For each keyword the schemas of which one is valid for whatever the keyword does not allow."""
-
-
-def _negates_bound(word: str) -> None:
-    _NEGATIONS[word] = lambda _, limit: opposite_bound(word, limit)
-
-
-for _word in (*BOUNDS, "minLength", "maxLength", "minItems", "maxItems"):
-    _negates_bound(_word)
 
 
 Writer = Callable[[_Rewriter, Part, dict[str, Any], list[Any], Any], None]
@@ -298,7 +196,8 @@ def _write_values(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: 
     values = [each for each in words.get("enum", values) if not values or spelled(each) == spelled(values[0])]
     for number in _numbers(values):
         if abs(number) >= 2**63 or (isinstance(number, int) and number != int(float(number))):
-            raise UsageError(f"the JSON schema can't be kept to: {number} is too large a number; write it as a string")
+            shown = shortened(str(number))
+            raise UsageError(f"the JSON schema can't be kept to: {shown} is too large a number; write it as a string")
     plain["enum"] = [canonical(each) for each in values]
 
 
@@ -403,25 +302,35 @@ def _write_nothing(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more:
     """Those that belong to `contains` and `if`, which write them."""
 
 
-@_writes(*UNEVALUATED)
-def _write_unevaluated(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], schema: Any) -> None:
-    for word, rest, named in (
-        ("unevaluatedProperties", "additionalProperties", ("properties", "patternProperties")),
-        ("unevaluatedItems", "items", ("prefixItems",)),
-    ):
-        if part.schema.get(word, True) in (True, {}) or rest in part.words:
-            continue
-        if any(key in part.words for key in _IN_PLACE):
-            raise refused(word)
-        known = {key: part.words[key] for key in named if key in part.words}
-        written = {
-            key: dict.fromkeys(value, True) if isinstance(value, Mapping) else [True] * len(value)
-            for key, value in known.items()
+@_writes("unevaluatedProperties")
+def _write_rest(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], schema: Any) -> None:
+    known = {word: part.words.get(word, {}) for word in ("properties", "patternProperties")}
+    if "additionalProperties" not in part.words and _is_evaluated_here(part, "unevaluatedProperties"):
+        names = {
+            word: {readable(name): True for name in known[word]} for word, readable in _NAMED.items() if known[word]
         }
-        more.append({**written, rest: rewriter.write(part.inside(part.schema[word]))})
+        more.append({**names, "additionalProperties": rewriter.write(part.inside(schema))})
 
 
-_IN_PLACE = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains")
+_NAMED: dict[str, Callable[[str], str]] = {"properties": str, "patternProperties": readable_pattern}
+
+
+@_writes("unevaluatedItems")
+def _write_rest_of_items(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], schema: Any) -> None:
+    first = part.words.get("prefixItems", [])
+    if "items" not in part.words and _is_evaluated_here(part, "unevaluatedItems"):
+        places = {"prefixItems": [True] * len(first)} if first else {}
+        more.append({**places, "items": rewriter.write(part.inside(schema))})
+
+
+def _is_evaluated_here(part: Part, word: str) -> bool:
+    """Whether what is left over depends on keywords beside it; raises if it does on schemas in place."""
+    if part.words[word] in (True, {}):
+        return False
+    in_place = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains")
+    if any(key in part.words for key in in_place):
+        raise refused(word)
+    return True
 
 
 def _name_limits(part: Part, depth: int = 0) -> list[dict[str, Any]] | None:

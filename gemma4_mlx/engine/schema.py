@@ -75,7 +75,7 @@ def unwrapped(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     kind, inner = schema.get("type"), schema.get("json_schema", schema)
-    if kind == "json_schema" and isinstance(inner, Mapping) and set(inner) <= ENVELOPE:
+    if kind == "json_schema" and isinstance(inner, Mapping) and _is_empty(inner):
         raise UsageError("the JSON schema is of type json_schema but holds none; put it under 'json_schema', 'schema'")
     if kind == "json_object" and not isinstance(schema.get("schema"), (Mapping, bool)):
         return {"type": "object"}
@@ -84,6 +84,10 @@ def unwrapped(schema: Any) -> Any:
         if wrapped and kind in (None, "json_schema", "json_object"):
             return unwrapped(schema[key])
     return schema
+
+
+def _is_empty(envelope: Mapping[str, Any]) -> bool:
+    return set(envelope) <= {"schema", *ENVELOPE} and not isinstance(envelope.get("schema"), (Mapping, bool))
 
 
 def _check_keywords(schema: Mapping[str, Any]) -> None:
@@ -159,6 +163,8 @@ def _compile(text: str, escapes: str) -> str:
     if done.returncode < 0:
         raise UsageError("the JSON schema is too deep or too large to compile; make it flatter")
     complaint = (done.stderr if done.returncode else done.stdout).decode(errors="replace")
+    if "NoExtensionBias" in complaint:
+        raise UsageError("the JSON schema can't be kept to: a reference leads back to itself before there is any value")
     if complaint or done.returncode:
         raise UsageError(f"the JSON schema can't be kept to: {shortened(complaint)}")
     return grammar

@@ -4,11 +4,36 @@ Its own file because what rewrites schemas and what compares them both walk thro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gemma4_mlx.errors import UsageError
 from gemma4_mlx.prompt.dialects import modern_keywords
+
+SAYING_NOTHING = (
+    *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$comment", "$vocabulary"),
+    *("$defs", "definitions", "title", "description", "default", "example", "examples", "readOnly", "writeOnly"),
+    *("deprecated", "contentEncoding", "contentMediaType", "contentSchema", "discriminator", "xml", "externalDocs"),
+    *("propertyOrdering", "enumNames", "markdownDescription", "errorMessage"),
+)
+CURES = {
+    "uniqueItems": "drop it, and repeated items afterwards",
+    "contains": "name the items with prefixItems, or drop it and look afterwards",
+    "maxContains": "drop it and count afterwards",
+    "oneOf": "write anyOf, or give every option a property with another const",
+    "not": "write what may come instead, as anyOf or enum",
+    "if": "write the cases as anyOf",
+    "$dynamicRef": "write $ref",
+    "$recursiveRef": "write $ref",
+    "unevaluatedProperties": "write additionalProperties, with all properties beside it",
+    "unevaluatedItems": "write items, with prefixItems beside it",
+    "propertyNames": "limit the names by a pattern, an enum or a length",
+}
+
+
+def refused(word: str) -> UsageError:
+    """The error for a keyword that can't be kept to."""
+    return UsageError(f"the JSON schema can't be kept to: {word} is not supported here; {CURES[word]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +42,8 @@ class Part:
 
     schema: Any
     resolver: Any
+    dialect: Any
+    """What tells a schema with an address of its own."""
 
     @property
     def words(self) -> dict[str, Any]:
@@ -27,11 +54,11 @@ class Part:
 
     def inside(self, schema: Any) -> "Part":
         """A schema directly inside this one."""
-        from referencing.jsonschema import DRAFT202012
-
-        if isinstance(schema, Mapping) and isinstance(schema.get("$id"), str):
-            return Part(schema, self.resolver.in_subresource(DRAFT202012.create_resource(schema)))
-        return Part(schema, self.resolver)
+        if isinstance(schema, Mapping) and ("$id" in schema or "id" in schema):
+            return replace(
+                self, schema=schema, resolver=self.resolver.in_subresource(self.dialect.create_resource(schema))
+            )
+        return replace(self, schema=schema)
 
     def target(self, ref: str) -> "Part":
         """What a reference leads to."""
@@ -39,10 +66,10 @@ class Part:
 
         try:
             found = self.resolver.lookup(ref)
-        except (Unresolvable, ValueError):
+        except (Unresolvable, ValueError, AttributeError):  # the last for an address that is no text, anywhere
             local = ref.startswith("#")
             said = f"has no {ref[:80]}, to which it refers" if local else f"refers to {ref[:80]}, which nobody fetches"
             raise UsageError(f"the JSON schema {said}; put what is meant into its $defs, as #/$defs/NAME") from None
         if not isinstance(found.contents, (Mapping, bool)):
             raise UsageError(f"the JSON schema refers to {ref[:80]}, which is no schema")
-        return Part(found.contents, found.resolver)
+        return replace(self, schema=found.contents, resolver=found.resolver)

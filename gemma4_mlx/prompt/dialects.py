@@ -26,12 +26,20 @@ ANNOTATIONS = (
 
 COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 CONTAINED = ("minContains", "maxContains")
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 IN_MAPPINGS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
 IN_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 ALONE = ("items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else")
 UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
 """The keywords that hold schemas, by how they hold them."""
+
+LIMITING = {
+    *({*COUNTS, *CONTAINED, *BOUNDS, *IN_MAPPINGS, *IN_LISTS, *ALONE, *UNEVALUATED} - {"$defs", "definitions"}),
+    *("type", "enum", "const", "multipleOf", "pattern", "format", "required", "uniqueItems", "dependentRequired"),
+    *("$ref", "$dynamicRef", "$recursiveRef"),
+}
+"""The keywords that say which values are valid."""
 
 
 def modern(schema: Any) -> Any:
