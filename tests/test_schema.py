@@ -73,7 +73,9 @@ REFUSED = [
     ({"type": "array", "uniqueItems": True}, "uniqueItems is not supported here; drop it"),
     ({"contains": {"type": "string"}}, "contains is not supported here"),
     ({"maxContains": 2, "minContains": 0, "contains": {"type": "string"}}, "contains is not supported here"),
-    ({"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False}, "unevaluatedProperties is not supported"),
+    ({"anyOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False}, "unevaluatedProperties is not supported"),
+    ({"contains": True, "unevaluatedItems": False}, "unevaluatedItems is not supported"),
+    ({"items": {"enum": [1, 2, 3, 4, 5, 6]}, "uniqueItems": True}, "uniqueItems is not supported"),
     ({"propertyNames": {"not": {"const": "a"}}}, "propertyNames is not supported here; limit the names"),
     ({"not": {}, "x-guidance": {"lenient": True}}, "Unsatisfiable"),
     ({"type": "object", "minProperties": 2}, "asks for minProperties over 1; name"),
@@ -114,6 +116,8 @@ CASES = {
     "else": {"properties": {"b": False}},
 }
 OBJECT = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}
+
+DEFINES_C = {"$defs": {"c": {"properties": {"c": {}}}}}
 
 ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     # what JSON can only write with \\u
@@ -193,6 +197,27 @@ ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     ({**OBJECT, "dependentSchemas": {"b": {"required": ["a"]}}}, ['{"a":"","b":1}', "{}"], ['{"b":1}']),
     ({**OBJECT, "unevaluatedProperties": False}, ['{"a":""}'], ['{"c":1}']),
     ({"type": "array", "prefixItems": [{"const": 1}], "unevaluatedItems": {"const": 2}}, ["[1,2]"], ["[1,1]"]),
+    (
+        {
+            **OBJECT,
+            "allOf": [{"$ref": "#/$defs/c"}],
+            "unevaluatedProperties": False,
+            "$defs": {"c": {"properties": {"c": {}}}},
+        },
+        ['{"a":"","c":1}'],
+        ['{"d":1}'],
+    ),
+    ({"type": "object", "allOf": [{"additionalProperties": True}], "unevaluatedProperties": False}, ['{"d":1}'], ["1"]),
+    (
+        {"type": "array", "allOf": [{"prefixItems": [{"const": 1}, True]}], "unevaluatedItems": False},
+        ["[1,5]"],
+        ["[1,5,5]", "[2]"],
+    ),
+    (
+        {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 1},
+        ['["c","a"]', '["b"]'],
+        ['["a","a"]', "[]", '["d"]'],
+    ),
     ({"type": "object", "propertyNames": {"enum": ["a", "b"]}}, ['{"b":1}'], ['{"c":1}']),
     ({"type": "object", "propertyNames": {"pattern": "^x"}}, ['{"xa":1}'], ['{"a":1}']),
     ({"type": "object", "propertyNames": {"maxLength": 2, "minLength": 1}}, ['{"a":1}'], ['{"abc":1}', '{"":1}']),

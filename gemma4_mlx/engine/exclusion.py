@@ -100,7 +100,7 @@ class Shapes:
         if id(part.schema) not in self._found:
             self._kept.append(part)
             self._found[id(part.schema)] = shape = _own_shape(part)
-            for also in _also(part):
+            for also in parts_in_place(part):
                 shape.take_in(self.of(also))
         return self._found[id(part.schema)]
 
@@ -146,7 +146,7 @@ def _own_shape(part: Part) -> _Shape:
     )
 
 
-def _also(part: Part) -> Iterator[Part]:
+def parts_in_place(part: Part) -> Iterator[Part]:
     """The schemas that every value of a schema satisfies as well."""
     words = part.words
     if "$ref" in words:

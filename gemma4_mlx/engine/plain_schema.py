@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
 
-from gemma4_mlx.engine.exclusion import KINDS, Shapes, canonical, kind_of, spelled
+from gemma4_mlx.engine.exclusion import KINDS, Shapes, canonical, kind_of, other_kinds, parts_in_place, spelled
 from gemma4_mlx.engine.negation import negated
 from gemma4_mlx.engine.patterns import readable_pattern
 from gemma4_mlx.engine.schema_part import SAYING_NOTHING, Part, refused
@@ -29,6 +29,8 @@ LARGEST = 2**63 - 1024
 
 MAX_DEPTH = 16
 """References that lead to references, and parts of parts, for the names of properties."""
+MAX_UNIQUE = 5
+"""Values of which all lists without repetition are written out, 326 of them."""
 MAX_PARTS = 20_000
 """Schemas that are written, each as often as it is."""
 
@@ -196,7 +198,7 @@ def _write_values(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: 
     values = [each for each in words.get("enum", values) if not values or spelled(each) == spelled(values[0])]
     for number in _numbers(values):
         if abs(number) >= 2**63 or (isinstance(number, int) and number != int(float(number))):
-            shown = shortened(str(number))
+            shown = str(number)[:40]
             raise UsageError(f"the JSON schema can't be kept to: {shown} is too large a number; write it as a string")
     plain["enum"] = [canonical(each) for each in values]
 
@@ -282,8 +284,16 @@ def _write_names(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: l
 
 @_writes("uniqueItems")
 def _write_unique(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], unique: bool) -> None:
-    if unique and part.words.get("maxItems", 2) > 1:
+    """Of few values there are few lists without repetition: they are written out."""
+    words = part.words
+    if not unique or words.get("maxItems", 2) <= 1:
+        return
+    values = rewriter.shapes.of(part.inside(words.get("items", True))).values
+    if values is None or len(values) > MAX_UNIQUE or "prefixItems" in words:
         raise refused("uniqueItems")
+    different = list({spelled(value): canonical(value) for value in values}.values())
+    lists = [list(each) for size in range(len(different) + 1) for each in permutations(different, size)]
+    more.append({"anyOf": [{"enum": lists}, *other_kinds(["array"])]})
 
 
 @_writes("contains")
@@ -304,33 +314,37 @@ def _write_nothing(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more:
 
 @_writes("unevaluatedProperties")
 def _write_rest(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], schema: Any) -> None:
-    known = {word: part.words.get(word, {}) for word in ("properties", "patternProperties")}
-    if "additionalProperties" not in part.words and _is_evaluated_here(part, "unevaluatedProperties"):
-        names = {
-            word: {readable(name): True for name in known[word]} for word, readable in _NAMED.items() if known[word]
-        }
-        more.append({**names, "additionalProperties": rewriter.write(part.inside(schema))})
-
-
-_NAMED: dict[str, Callable[[str], str]] = {"properties": str, "patternProperties": readable_pattern}
+    parts = _evaluating(part, "unevaluatedProperties", "additionalProperties")
+    if parts:
+        named = {name: True for each in parts for name in each.words.get("properties", ())}
+        patterns = {readable_pattern(name): True for each in parts for name in each.words.get("patternProperties", ())}
+        known = {"properties": named, "patternProperties": patterns}
+        known = {word: names for word, names in known.items() if names}
+        more.append({**known, "additionalProperties": rewriter.write(part.inside(schema))})
 
 
 @_writes("unevaluatedItems")
 def _write_rest_of_items(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], schema: Any) -> None:
-    first = part.words.get("prefixItems", [])
-    if "items" not in part.words and _is_evaluated_here(part, "unevaluatedItems"):
-        places = {"prefixItems": [True] * len(first)} if first else {}
-        more.append({**places, "items": rewriter.write(part.inside(schema))})
+    parts = _evaluating(part, "unevaluatedItems", "items")
+    if parts:
+        places = [True] * max(len(each.words.get("prefixItems", ())) for each in parts)
+        known = {"prefixItems": places} if places else {}
+        more.append({**known, "items": rewriter.write(part.inside(schema))})
 
 
-def _is_evaluated_here(part: Part, word: str) -> bool:
-    """Whether what is left over depends on keywords beside it; raises if it does on schemas in place."""
-    if part.words[word] in (True, {}):
-        return False
-    in_place = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains")
-    if any(key in part.words for key in in_place):
+def _evaluating(part: Part, word: str, rest: str, depth: int = 0) -> list[Part]:
+    """The schema and those in its place whose names or items are not left over; empty if nothing is.
+
+    Raises UsageError if that depends on the value.
+    """
+    words = part.words
+    depending = {"$dynamicRef", "$recursiveRef", "anyOf", "oneOf", "if", "dependentSchemas"}
+    if rest in words or (depth and word in words) or (not depth and words[word] in (True, {})):
+        return []
+    if depending & words.keys() or depth > MAX_DEPTH or (rest == "items" and "contains" in words):
         raise refused(word)
-    return True
+    inner = [_evaluating(each, word, rest, depth + 1) for each in parts_in_place(part)]
+    return [part, *(each for parts in inner for each in parts)] if all(inner) else []
 
 
 def _name_limits(part: Part, depth: int = 0) -> list[dict[str, Any]] | None:
