@@ -237,6 +237,18 @@ ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     ({"type": "string", "pattern": "^[a-z&&[^b]]$"}, ['"&]"', '"b]"'], ['"a"']),
     ({"type": "string", "pattern": "^{[^]}$"}, ['"{x}"'], ['"{}"']),
     ({"type": "string", "pattern": r"^\u{41}{2}$"}, [], ['"A"']),
+    # dates that a calendar has
+    (
+        {"type": "string", "format": "date"},
+        ['"2024-02-29"', '"2000-02-29"', '"2023-12-31"'],
+        ['"2023-02-29"', '"1900-02-29"'],
+    ),
+    (
+        {"type": "string", "format": "date-time"},
+        ['"2024-02-29T23:59:59Z"', '"2023-02-28T00:00:00.5+01:00"'],
+        ['"2023-02-29T00:00:00Z"', '"2024-01-01T23:59:60Z"', '"2024-01-01"'],
+    ),
+    ({"type": "string", "format": "time"}, ['"23:59:59Z"'], ['"23:59:60Z"']),
     # numbers beyond what a float64 tells apart
     ({"type": "integer", "maximum": 2**53 + 3}, ["9007199254740994"], ["9007199254740996"]),
     ({"type": "integer", "maximum": 2**63 - 1, "minimum": 0}, ["5"], ["-1"]),

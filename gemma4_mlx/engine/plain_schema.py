@@ -21,6 +21,12 @@ from gemma4_mlx.prompt.dialects import COUNTS
 FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
 """The formats that the compiler keeps to."""
 
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_DATE = f"(?:[0-9]{{4}}-(?:0[13-9]|1[0-2])-[0-9]{{2}}|[0-9]{{4}}-02-(?:[01][0-9]|2[0-8])|{_LEAP_YEAR}-02-29)"
+_TIME = "[0-9]{2}:[0-9]{2}:[0-5][0-9]"
+EXISTING = {"date": f"^{_DATE}$", "time": f"^{_TIME}", "date-time": f"^{_DATE}[tT]{_TIME}"}
+"""What the compiler's formats let through and no calendar has: the 29th of February of other years, and second 60."""
+
 EXACT = 2**53
 """The compiler's numbers are float64, which hold every integer up to here."""
 
@@ -207,6 +213,7 @@ def _write_values(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: 
 def _write_format(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], name: str) -> None:
     if name in FORMATS:
         plain["format"] = name
+        more += [{"pattern": EXISTING[name]}] if name in EXISTING else []
     else:
         rewriter.formats.add(name)
 
