@@ -82,6 +82,9 @@ REFUSED = [
     ({"const": 2**53 + 1}, "9007199254740993 is too large a number; write it as a string"),
     ({"enum": [[1e300]]}, "1e.300 is too large a number"),
     ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+    ({"type": "string", "pattern": "^(?=a)b|c"}, "look-around"),
+    ({"type": "string", "pattern": "^(?!ab)c"}, "look-around"),
+    ({"type": "string", "pattern": "^(?!a"}, "can't be kept to"),
     ({"type": "integer", "minimum": 5, "maximum": 1}, "Unsatisfiable"),
     ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf is not supported here; write anyOf"),
     ({"$ref": "#"}, "can't be kept to: a reference leads back to itself"),
@@ -237,6 +240,19 @@ ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     ({"type": "string", "pattern": "^[a-z&&[^b]]$"}, ['"&]"', '"b]"'], ['"a"']),
     ({"type": "string", "pattern": "^{[^]}$"}, ['"{x}"'], ['"{}"']),
     ({"type": "string", "pattern": r"^\u{41}{2}$"}, [], ['"A"']),
+    # what looks ahead at the beginning of a pattern
+    (
+        {"type": "string", "pattern": r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{4,}$"},
+        ['"aB3d"', '"3Bcd"'],
+        ['"abcd"', '"aBcd"', '"B3"'],
+    ),
+    (
+        {"type": "string", "pattern": r"^(?!\.)(?!.*\.\.)(?!.*x)[a-z.]*[a-z]@(?:[a-z]+\.)+[a-z]{2,}$"},
+        ['"a.b@c.de"', '"a@b.c.de"'],
+        ['".a@c.de"', '"a..b@c.de"', '"x@c.de"', '"a@de"'],
+    ),
+    ({"type": "string", "pattern": "^(?!a)$"}, ['""'], ['"a"']),
+    ({"type": "string", "pattern": "^(?![^a])(?!\\s)[ab]{2}$"}, ['"ab"'], ['"ba"']),
     # dates that a calendar has
     (
         {"type": "string", "format": "date"},

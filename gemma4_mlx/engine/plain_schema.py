@@ -13,7 +13,7 @@ from typing import Any
 
 from gemma4_mlx.engine.exclusion import KINDS, Shapes, canonical, kind_of, other_kinds, parts_in_place, spelled
 from gemma4_mlx.engine.negation import negated
-from gemma4_mlx.engine.patterns import readable_pattern
+from gemma4_mlx.engine.patterns import readable_pattern, readable_patterns
 from gemma4_mlx.engine.schema_part import SAYING_NOTHING, Part, refused
 from gemma4_mlx.errors import UsageError, note, shortened
 from gemma4_mlx.prompt.dialects import COUNTS
@@ -175,7 +175,6 @@ _inside(
         readable_pattern(pattern): schema for pattern, schema in _write_mapping(rewriter, part, schemas).items()
     },
 )
-_inside("pattern", lambda rewriter, part, pattern: readable_pattern(pattern))
 for _word in ("minimum", "exclusiveMinimum"):
     _inside(_word, lambda rewriter, part, limit: _inner_float(limit, math.inf))
 for _word in ("maximum", "exclusiveMaximum"):
@@ -207,6 +206,12 @@ def _write_values(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: 
             shown = str(number)[:40]
             raise UsageError(f"the JSON schema can't be kept to: {shown} is too large a number; write it as a string")
     plain["enum"] = [canonical(each) for each in values]
+
+
+@_writes("pattern")
+def _write_pattern(rewriter: _Rewriter, part: Part, plain: dict[str, Any], more: list[Any], pattern: str) -> None:
+    plain["pattern"], *others = readable_patterns(pattern)
+    more += [{"pattern": other} for other in others]
 
 
 @_writes("format")
