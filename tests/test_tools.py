@@ -73,6 +73,11 @@ def test_a_tool_without_parameters_is_written_whole(shared: Any) -> None:
         ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#anchor"}}}}, "the schema refers to #anchor; put"),
         ({"name": "f", "parameters": {"properties": {"x": {"default": {1}}}}}, "tool f: Object of type set"),
         ({"name": "f", "parameters": {"$schema": []}}, "tool f: "),
+        (
+            {"name": "f", "description": "a\ud800"},
+            "tool f: has half a character (a lone surrogate); write the whole one",
+        ),
+        ({"name": "f", "parameters": {"properties": {"x": {"enum": ["\udfff"]}}}}, "tool f: has half a character"),
     ],
 )
 def test_what_is_no_tool_is_refused(source: Any, message: str) -> None:

@@ -1,5 +1,6 @@
 """Tools that the model may call: their declarations, what may be asked of them, and what runs them."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,9 @@ def _check_schema(tool: Tool) -> None:
     try:
         checkable = _checkable(tool.parameters)
         _validator(tool.parameters).check_schema(meaningful(tool.parameters), format_checker=FormatChecker(()))
-        simplified(tool.parameters)
+        json.dumps(tool.declaration(), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise GemmaError(f"tool {tool.name}: has half a character (a lone surrogate); write the whole one") from None
     except (GemmaError, SchemaError, RecursionError, AttributeError, TypeError, ValueError) as error:
         message = error.message if isinstance(error, SchemaError) else one_line(error)
         raise GemmaError(f"tool {tool.name}: {shortened(message)}") from None
