@@ -105,6 +105,7 @@ def reply_options(args: argparse.Namespace) -> dict[str, Any]:
         "seed",
         "stop",
         "thinking_budget",
+        "constrain_calls",
     )
     return {name: getattr(args, name) for name in names} | memory_options(args)
 

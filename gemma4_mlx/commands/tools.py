@@ -30,10 +30,17 @@ class Toolbox:
 
 
 def add_tool_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what `open_tools` reads."""
+    """Adds what `open_tools` reads, and the part of `reply_options` that is about tools."""
     group = parser.add_argument_group("tools")
     group.add_argument("--mcp", metavar="FILE", help="let the model call tools of the MCP servers in this mcp.json")
     group.add_argument("--yes", action="store_true", help="run tools without asking")
+    group.add_argument(
+        "--no-constrain-calls",
+        action="store_false",
+        dest="constrain_calls",
+        default=None,
+        help="do not keep calls to the tools' names and schemas while they are written",
+    )
 
 
 def check_tool_usage(args: argparse.Namespace) -> None:

@@ -94,7 +94,7 @@ def stream(
         drafter.prepare(model)
     clock = _Clock(len(prompt.ids), plan.kv_bits)
     reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop, tools)
-    with Guidance(tokenizer, model.config.text.vocab_size, options, answer) as guidance:
+    with Guidance(tokenizer, model.config.text.vocab_size, options, answer, tools) as guidance:
         if session is None:
             caches = model.make_caches(total, plan.kv_bits, options.kv_group_size)
             hidden = read_hidden(model, prompt, caches, options.prefill_step_size, progress)

@@ -26,6 +26,7 @@ class GenerationOptions:
         suppress_tokens: ids that are never chosen, greedy decoding included.
         seed: makes sampling repeatable; None takes a new one each time.
         thinking_budget: at most this many tokens of thought; then it is ended and the answer follows. None sets none.
+        constrain_calls: keep tool calls to the declared names and their schemas, so that no malformed one is written.
         eos_ids: ids that end the reply.
         stop: strings that end the answer, or only one; they are not part of it.
         max_kv_size: at most this many positions for prompt and reply together; None is the model's whole context.
@@ -46,6 +47,7 @@ class GenerationOptions:
     suppress_tokens: Sequence[int] = ()
     seed: int | None = None
     thinking_budget: int | None = None
+    constrain_calls: bool = True
     eos_ids: Sequence[int] = ()
     stop: Sequence[str] | str = ()
     max_kv_size: int | None = None
