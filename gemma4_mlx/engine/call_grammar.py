@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from gemma4_mlx.engine.number_patterns import ANY_NUMBER, decimal_pattern, integer_pattern
@@ -54,11 +55,24 @@ class CallMarks:
 
 
 def call_grammar(tools: Sequence[Tool], marks: CallMarks) -> str:
-    """The grammar of one or more calls in a row, each from its first mark to its last."""
+    """The grammar of one or more calls in a row, each from its first mark to its last; written once."""
+    return _written(tuple((tool.name, _as_json(tool.parameters)) for tool in tools), marks)
+
+
+@lru_cache(maxsize=4)
+def _written(tools: tuple[tuple[str, str], ...], marks: CallMarks) -> str:
     rules = _Rules(f"<[{marks.quote}]>")
-    calls = [rules.name(f"{_literal('call:' + tool.name)} {_arguments(tool.parameters, rules)}") for tool in tools]
+    calls = [f"{_literal('call:' + name)} {_arguments(json.loads(parameters), rules)}" for name, parameters in tools]
     start = f"start: (<[{marks.start}]> ({' | '.join(calls)}) <[{marks.end}]>)+"
     return "\n".join([start, *rules.lines])
+
+
+def _as_json(parameters: Schema) -> str:
+    """A schema as JSON; "{}", which says nothing, if it is not."""
+    try:
+        return json.dumps(parameters)
+    except (TypeError, ValueError, RecursionError):
+        return "{}"
 
 
 def _arguments(parameters: Schema, rules: "_Rules") -> str:
@@ -67,7 +81,7 @@ def _arguments(parameters: Schema, rules: "_Rules") -> str:
     if len(rules.lines) < MAX_RULES:
         with suppress(TooManyPartsError, RecursionError, *_STRANGE):
             rule = writer.value(parameters)
-    return rule or writer.any_object(FREE_DEPTH)
+    return rule or rules.any_object()
 
 
 @dataclass(slots=True)
@@ -77,6 +91,7 @@ class _Rules:
     quote: str
     lines: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    free: dict[int, str] = field(default_factory=dict)
 
     def name(self, text: str, kind: str = "r", parameter: str = "") -> str:
         """The name of a rule with this text, in which `_SELF` is that name; of a terminal if `kind` is upper case."""
@@ -113,6 +128,24 @@ class _Rules:
         other = "".join(f" & ~{_literal(name)}" for name in known if name)
         quoted = f"{self.quote} {self.name(_FREE_QUOTED_KEY + other, 'T')} {self.quote}"
         return f"({self.name(_FREE_KEY + other, 'T')} | {quoted}) {_literal(':')}"
+
+    def any_value(self, levels: int = FREE_DEPTH) -> str:
+        """Any value, with so many objects and lists inside each other."""
+        if levels not in self.free:
+            scalars = [self.string(_TEXT, empty=True), self.number(ANY_NUMBER), '"true" | "false" | "null"']
+            nested = [self.any_object(levels), self.any_list(levels)] if levels else []
+            self.free[levels] = self.name(" | ".join([*scalars, *nested]))
+        return self.free[levels]
+
+    def any_object(self, levels: int = FREE_DEPTH) -> str:
+        """Any object, which counts as one of the levels."""
+        pair = f"{self.free_key()} {self.any_value(levels - 1)}"
+        return self.name(f'"{{" ({pair} ("," {pair})*)? "}}"')
+
+    def any_list(self, levels: int = FREE_DEPTH) -> str:
+        """Any list, which counts as one of the levels."""
+        item = self.any_value(levels - 1)
+        return self.name(f'"[" ({item} ("," {item})*)? "]"')
 
     def comma(self) -> str:
         """The comma before all but the first of what a parametric rule counts."""
@@ -184,7 +217,7 @@ class _Writer:
         types = types_of(schema)
         if "enum" in schema:
             return self._enum([value for value in schema["enum"] if not types or _is_of(value, types)])
-        return [self._typed(type, schema, depth) for type in types] if types else [self._any(FREE_DEPTH)]
+        return [self._typed(type, schema, depth) for type in types] if types else [self.rules.any_value()]
 
     def _typed(self, type: str, schema: Schema, depth: int) -> str | None:
         if type == "object":
@@ -197,7 +230,7 @@ class _Writer:
             pattern = _integer(schema) if type == "integer" else _number(schema)
             return pattern and self.rules.number(pattern)
         words = {"boolean": '"true" | "false"', "null": '"null"'}
-        return words.get(type) or self._any(FREE_DEPTH)
+        return words.get(type) or self.rules.any_value()
 
     def _enum(self, values: Sequence[Any]) -> list[str | None]:
         texts = [value for value in values if isinstance(value, str)]
@@ -235,7 +268,7 @@ class _Writer:
             first, rest = rest, schema.get("additionalItems", True)
         least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", MAX_ITEMS + 1))
         if len(first) > MAX_ITEMS:
-            return self._any_list(FREE_DEPTH)
+            return self.rules.any_list()
         if schema.get("uniqueItems") and not first and (different := self._different(rest, least, most)):
             return different
         item = self.value(rest, depth + 1)
@@ -276,7 +309,7 @@ class _Writer:
         values = {key: self.value(each, depth + 1) for key, each in schema.get("properties", {}).items()}
         names = self.variants.of(schema.get("propertyNames", True))
         spelled = [name for each in names for name in each.get("enum", [])]
-        undeclared = extra or (self._any(FREE_DEPTH) if schema.get("additionalProperties") is not False else None)
+        undeclared = extra or (self.rules.any_value() if schema.get("additionalProperties") is not False else None)
         values = {**dict.fromkeys(spelled, extra), **dict.fromkeys(sorted(required), undeclared), **values}
         if any(values[key] is None for key in required):
             return None
@@ -299,20 +332,6 @@ class _Writer:
             rest = False
         rules = [self.value(each, depth + 1) for each in [*patterns, rest]]
         return self.rules.choice(rule for rule in rules if rule)
-
-    def _any(self, levels: int) -> str:
-        """Any value, with so many objects and lists inside each other."""
-        scalars = [self.rules.string(_TEXT, empty=True), self.rules.number(ANY_NUMBER), '"true" | "false" | "null"']
-        nested = [self.any_object(levels), self._any_list(levels)] if levels else []
-        return self.rules.choice([*scalars, *nested]) or ""
-
-    def any_object(self, levels: int) -> str:
-        pair = f"{self.rules.free_key()} {self._any(levels - 1)}"
-        return self.rules.name(f'"{{" ({pair} ("," {pair})*)? "}}"')
-
-    def _any_list(self, levels: int) -> str:
-        item = self._any(levels - 1)
-        return self.rules.name(f'"[" ({item} ("," {item})*)? "]"')
 
 
 _COMMA = ' "," '
