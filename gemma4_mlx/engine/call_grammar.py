@@ -30,8 +30,12 @@ FREE_DEPTH = 6
 """Objects and lists inside each other where a schema allows any value."""
 MAX_TRACKED = 63
 """Keys of an object that may come in any order: bits of a rule's parameter, of which the last tells of any key."""
+MAX_KEYS = 500
+"""Keys of an object that are told apart."""
 MAX_ITEMS = 64
 """Items of a list that are counted."""
+MAX_FIRST_ITEMS = 16
+"""Items of a list that have schemas of their own."""
 MAX_LENGTH = 1000
 """Characters of a string that are counted."""
 
@@ -156,9 +160,13 @@ class _Rules:
     ) -> str | None:
         """Entries, each at most once, and any number of extra ones, up to the end mark; None if that can't be.
 
-        With extra entries `least` counts to 1, and `most` not at all.
+        With extra entries `least` counts to 1, and `most` not at all. Entries over MAX_TRACKED, those that aren't
+        needed first, are extra ones.
         """
         entries = sorted(entries, key=lambda entry: not entry.needed)
+        if len(entries) > MAX_TRACKED:
+            more = [entry.text for entry in entries[MAX_TRACKED:]]
+            entries, extra = entries[:MAX_TRACKED], f"({' | '.join([*more, *([extra] if extra else [])])})"
         needed = sum(entry.needed for entry in entries)
         if not extra and (least > len(entries) or most < needed):
             return None
@@ -172,15 +180,6 @@ class _Rules:
             options.append(f"{self.comma()} {entry.text} {_SELF}::set_bit({bit}){condition}")
         options += [f"{self.comma()} {extra} {_SELF}::set_bit({MAX_TRACKED})"] * bool(extra)
         return self.name(" | ".join(options), "o", "::_") + "::0x0"
-
-    def in_order(self, entries: Sequence["_Entry"], end: str, extra: str = "") -> str:
-        """Entries in their order, then any number of extra ones, up to the end mark."""
-        more = f"{self.comma()} {extra} {_SELF}::set_bit({MAX_TRACKED}) | " if extra else ""
-        tail = self.name(more + _literal(end) + _condition([_ALWAYS]), "o", "::_")
-        for entry in reversed(entries):
-            skipped = "" if entry.needed else f" | {tail}::_"
-            tail = self.name(f"{self.comma()} {entry.text} {tail}::set_bit({MAX_TRACKED}){skipped}", "o", "::_")
-        return f"{tail}::0x0"
 
 
 _SELF = "\0"
@@ -233,11 +232,12 @@ class _Writer:
         return words.get(type) or self.rules.any_value()
 
     def _enum(self, values: Sequence[Any]) -> list[str | None]:
-        texts = [value for value in values if isinstance(value, str)]
-        others = [self._written(value) for value in values if not isinstance(value, str)]
-        spelled = " | ".join(_literal(text) for text in texts if text)
-        empty = [f"{self.rules.quote} {self.rules.quote}"] if "" in texts else []
-        return [*others, *empty, *([self.rules.string(spelled)] if spelled else [])]
+        """Spelled values: those that are words or numbers are one terminal, and so are texts."""
+        nested = [self._written(value) for value in values if isinstance(value, (list, Mapping)) or value == ""]
+        words = [self._written(value) for value in values if not isinstance(value, (str, list, Mapping))]
+        texts = [_literal(value) for value in values if isinstance(value, str) and value]
+        bare = [self.rules.name(" | ".join(words), "T")] if words else []
+        return [*nested, *bare, *([self.rules.string(" | ".join(texts))] if texts else [])]
 
     def _written(self, value: Any) -> str:
         """A value as it stands in a call."""
@@ -267,7 +267,7 @@ class _Writer:
         if isinstance(rest, list):  # drafts before 2020-12
             first, rest = rest, schema.get("additionalItems", True)
         least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", MAX_ITEMS + 1))
-        if len(first) > MAX_ITEMS:
+        if len(first) > MAX_FIRST_ITEMS:
             return self.rules.any_list()
         if schema.get("uniqueItems") and not first and (different := self._different(rest, least, most)):
             return different
@@ -304,9 +304,11 @@ class _Writer:
         return [self._written(value) for value in schema["enum"] if not types or _is_of(value, types)]
 
     def _object(self, schema: Schema, depth: int) -> str | None:
-        required = set(schema.get("required", []))
+        required, properties = set(schema.get("required", [])), schema.get("properties", {})
+        if len(properties) > MAX_KEYS:
+            return self.rules.any_object()
         extra = self._extra(schema, depth)
-        values = {key: self.value(each, depth + 1) for key, each in schema.get("properties", {}).items()}
+        values = {key: self.value(each, depth + 1) for key, each in properties.items()}
         names = self.variants.of(schema.get("propertyNames", True))
         spelled = [name for each in names for name in each.get("enum", [])]
         undeclared = extra or (self.rules.any_value() if schema.get("additionalProperties") is not False else None)
@@ -315,8 +317,6 @@ class _Writer:
             return None
         entries = [_Entry(f"{self.rules.key(key)} {rule}", key in required) for key, rule in values.items() if rule]
         more = f"{self.rules.free_key(values)} {extra}" if extra and not spelled else ""
-        if len(entries) > MAX_TRACKED:
-            return self.rules.name(f'"{{" {self.rules.in_order(entries, "}", more)}')
         least, most = int(schema.get("minProperties", 0)), int(schema.get("maxProperties", MAX_TRACKED))
         pairs = self.rules.in_any_order(entries, "}", extra=more, least=least, most=most)
         return pairs and self.rules.name(f'"{{" {pairs}')
