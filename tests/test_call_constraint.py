@@ -1,11 +1,15 @@
 """Calls kept to their tools: whatever is drawn is a call of a declared tool that its schema allows."""
 
 import random
+import time
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from marked import ids_of
 
 from gemma4_mlx.engine.call_constraint import CallConstraint, CallMatcher, build_call_matcher, call_marks
 from gemma4_mlx.engine.guide import Bits
@@ -233,7 +237,158 @@ def read(tokenizer: Tokenizer, ids: list[int]) -> ToolCall:
 @pytest.mark.parametrize("name", ZOO)
 def test_whatever_is_drawn_is_a_valid_call(words: Vocabulary, name: str) -> None:
     declared = {key: tool(parameters, key) for key, parameters in ZOO.items()}
-    for seed in range(25):
+    for seed in range(12):
         call = read(words.tokenizer, draw(words, constraint(words, declared[name]), seed))
         assert call.name == name
         declared[name].check(call.arguments)
+
+
+def test_undeclared_names_and_keys_can_not_be_written(words: Vocabulary, processor: Processor) -> None:
+    declared = (tool(ISSUE, "create_issue"), tool(EDIT_FILE, "edit_file"))
+    for right, wrong in (
+        ("<|tool_call>", " "),
+        ("<|tool_call>call:", "d"),
+        ("<|tool_call>call:create_issue", "s"),
+        ("<|tool_call>call:create_issue{", "}"),
+        ("<|tool_call>call:create_issue{", "p"),
+        ("<|tool_call>call:create_issue{title:", "1"),
+        ('<|tool_call>call:create_issue{title:<|"|>', '<|"|>'),
+        ('<|tool_call>call:create_issue{title:<|"|>x<|"|>', "}"),
+        ('<|tool_call>call:create_issue{title:<|"|>x<|"|>,', "t"),
+        ('<|tool_call>call:edit_file{edits:[{newText:<|"|>x<|"|>', "}"),
+        ('<|tool_call>call:edit_file{edits:[{newText:<|"|>x', "<turn|>"),
+        ('<|tool_call>call:edit_file{edits:[{newText:<|"|>x', "<tool_call|>"),
+    ):
+        limiting = constraint(words, *declared)
+        for id in ids_of(processor, right):
+            limiting.accept(id)
+        assert not set_of(limiting.allowed()) & set(ids_of(processor, wrong)), (right, wrong)
+
+
+def test_only_calls_are_masked_and_only_calls_or_the_end_follow_them(words: Vocabulary, processor: Processor) -> None:
+    limiting = constraint(words, tool(ISSUE, "a"), tool({"type": "object", "properties": {}}, "b"))
+    for id in ids_of(processor, "<|channel>thought\nHm.<channel|>Let me see: call:c{"):
+        assert limiting.allowed() is None
+        limiting.accept(id)
+    for id in ids_of(processor, "<|tool_call>call:b{}<tool_call|>"):
+        limiting.accept(id)
+    after = {processor.tokenizer.id(mark) for mark in ("<|tool_call>", "<|tool_response>", "<turn|>", "<eos>")}
+    assert set_of(limiting.allowed()) == after
+    for id in ids_of(processor, '<|tool_call>call:a{title:<|"|>x<|"|>,repo:<|"|><|"|>,owner:<|"|><|"|>}<tool_call|>'):
+        assert id in set_of(limiting.allowed())
+        limiting.accept(id)
+    assert set_of(limiting.allowed()) == after
+    limiting.accept(processor.tokenizer.id("<|tool_response>"))
+    assert limiting.allowed() is None
+
+
+def test_looking_ahead_is_the_same_as_going_there_and_leaves_no_trace(words: Vocabulary, processor: Processor) -> None:
+    ids = ids_of(processor, "Yes.<|tool_call>call:b{}<tool_call|><|tool_call>call:a{n:12}<tool_call|><turn|>")
+    numbered = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    declared = (tool(numbered, "a"), tool({"type": "object", "properties": {}}, "b"))
+    ahead, one_by_one = constraint(words, *declared), constraint(words, *declared)
+    for at, id in enumerate(ids):
+        seen = ahead.ahead(ids[at : at + 7])
+        assert len(seen) == len(ids[at : at + 7])
+        one_by_one.accept(id)
+        there = one_by_one.allowed()
+        assert (seen[0] is None) == (there is None)
+        assert there is None or (seen[0] == there).all()
+        ahead.accept(id)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}},
+        {"type": "object", "$ref": "#"},
+        {"type": "object", "required": ["a"], "properties": {"a": False}},
+        {"type": "object", "properties": {"a": {"$ref": "other.json#/x"}}, "required": ["a", "undeclared"]},
+        {"type": "object", "properties": {"a": {"enum": list(range(5000))}}, "required": ["a"]},
+        {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(3000)}},
+        {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a|b)*c{1000}", "format": "x"}}},
+        {"type": "object", "properties": {"a": {"items": [{"type": "integer"}], "maximum": True, "type": "array"}}},
+        {
+            "type": "object",
+            "properties": {"a": {"$ref": "#/$defs/d0"}},
+            "$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 9} for n in range(30)} | {"d30": {}},
+        },
+    ],
+)
+def test_what_a_grammar_can_not_say_is_left_open_in_bounded_time(words: Vocabulary, parameters: Any) -> None:
+    start = time.perf_counter()
+    declared = Tool(name="strange", description="", parameters=parameters)
+    assert read(words.tokenizer, draw(words, constraint(words, declared), 1)).name == "strange"
+    assert time.perf_counter() - start < 5
+
+
+def test_a_grammar_that_can_not_be_built_leaves_calls_free_with_a_note(
+    words: Vocabulary, processor: Processor, caplog: pytest.LogCaptureFixture
+) -> None:
+    marks = call_marks(words.tokenizer)
+    assert marks is not None
+    failed: Future[CallMatcher] = Future()
+    failed.set_exception(ValueError("the vocabulary is odd"))
+    limiting = CallConstraint(marks, words.tokenizer, words.size, (), failed)
+    ids = ids_of(processor, "<|tool_call>call:b{}")
+    assert limiting.ahead(ids) == [None] * len(ids)
+    assert "not kept to their schemas: the vocabulary is odd" in caplog.text
+
+
+NAMES = st.sampled_from(["a", "ab", "b c", "ünï", "x:y", "a,b"])
+LEAVES = st.one_of(
+    st.sampled_from([{"type": "null"}, {"type": "boolean"}, {"type": ["string", "null"]}, {"const": {"a": [1]}}]),
+    st.builds(
+        lambda low, high: {"type": "integer", "minimum": low, "maximum": low + high},
+        st.integers(-99, 99),
+        st.integers(0, 999),
+    ),
+    st.builds(
+        lambda low, high: {"type": "number", "minimum": low, "exclusiveMaximum": low + high},
+        st.integers(-99, 99),
+        st.integers(1, 99),
+    ),
+    st.builds(
+        lambda low, more: {"type": "string", "minLength": low, "maxLength": low + more},
+        st.integers(0, 4),
+        st.integers(0, 4),
+    ),
+    st.lists(st.one_of(st.text(max_size=4), st.integers(-5, 5), st.none()), min_size=1, max_size=4, unique=True).map(
+        lambda values: {"enum": values}
+    ),
+)
+
+
+def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Schemas of objects whose keys have such values."""
+    properties = st.dictionaries(NAMES, values, max_size=4)
+    return properties.flatmap(
+        lambda keys: st.builds(
+            lambda required, closed: {"type": "object", "properties": keys, "required": required} | closed,
+            st.lists(st.sampled_from(sorted(keys)), unique=True) if keys else st.just([]),
+            st.sampled_from([{}, {"additionalProperties": False}, {"minProperties": 1} if keys else {}]),
+        )
+    )
+
+
+SCHEMAS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        objects(inner),
+        st.builds(
+            lambda item, low, more: {"type": "array", "items": item, "minItems": low, "maxItems": low + more},
+            inner,
+            st.integers(0, 2),
+            st.integers(0, 2),
+        ),
+        st.lists(inner, min_size=1, max_size=3).map(lambda options: {"anyOf": options}),
+    ),
+    max_leaves=6,
+)
+
+
+@given(parameters=objects(SCHEMAS), seed=st.integers(0, 999))
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_whatever_is_drawn_for_any_schema_validates(words: Vocabulary, parameters: Any, seed: int) -> None:
+    declared = tool(parameters)
+    declared.check(read(words.tokenizer, draw(words, constraint(words, declared), seed)).arguments)
