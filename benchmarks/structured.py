@@ -1,16 +1,18 @@
-"""What keeping to a JSON schema costs a token: a model of nano's size with a head of 262,144 tokens, free and kept.
+"""What keeping an answer to a JSON schema, or a call to a tool, costs a token: a model of nano's size, free and kept.
 
 python -m benchmarks.structured [--tokenizer FOLDER] [--model FOLDER] [--repeats N]
 
-Both say the same answer, alternating in one run. Without --tokenizer the small one fills a part of the vocabulary only,
-which makes masks of the same size but finding them easier. --model measures a checkpoint as it is.
+Both say the same, alternating in one run, with a head of 262,144 tokens. Without --tokenizer the small one fills a part
+of the vocabulary only, which makes masks of the same size but finding them easier. --model measures a checkpoint as it
+is.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from statistics import median
 
@@ -20,14 +22,17 @@ from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import make_config, override, with_token_ids
 from benchmarks.small_tokenizer import train_tokenizer
 from gemma4_mlx.api import load
+from gemma4_mlx.engine.call_constraint import CallConstraint, CallMatcher, build_call_matcher, call_marks
 from gemma4_mlx.engine.constraint import Constraint
-from gemma4_mlx.engine.guide import keep_only
+from gemma4_mlx.engine.guide import Guide, keep_only
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.sampling import Sampler
 from gemma4_mlx.engine.schema import compile_schema
 from gemma4_mlx.engine.vocabulary import Vocabulary
 from gemma4_mlx.measure.paths import step
 from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.tokenizer import Tokenizer
+from gemma4_mlx.prompt.tools import Tool
 
 PERSON = {
     "name": {"type": "string"},
@@ -48,18 +53,18 @@ def checkpoint(folder: Path, tokenizer: str | None) -> Path:
     return write_checkpoint(folder, config, tokenizer=tokenizer)
 
 
-def say(model: Gemma4Unified, sampler: Sampler, ids: Sequence[int], constraint: Constraint | None) -> float:
+def say(model: Gemma4Unified, sampler: Sampler, ids: Sequence[int], guide: Guide | None) -> float:
     """Seconds a token, in the order of `decode_with_drafts`: a step is on its way before the last token is read."""
     caches, token = model.make_caches(len(ids)), mx.array([ids[0]])
     mx.eval(token)
     start = time.perf_counter()
     for id in ids[1:]:
         logits = step(model, caches, token)
-        if constraint is not None:
+        if guide is not None:
             mx.async_eval(logits)
             (value,) = token.tolist()
-            logits = keep_only(logits, constraint.ahead([value])[0])
-            constraint.accept(value)
+            logits = keep_only(logits, guide.ahead([value])[0])
+            guide.accept(value)
         following = mx.depends([mx.array([id])], [sampler(logits)])[0]
         mx.async_eval(following)
         token.tolist()
@@ -68,25 +73,41 @@ def say(model: Gemma4Unified, sampler: Sampler, ids: Sequence[int], constraint: 
     return (time.perf_counter() - start) / (len(ids) - 1)
 
 
-def looks(words: Vocabulary, grammar: str, ids: Sequence[int]) -> list[float]:
+def looks(guide: Guide, ids: Sequence[int]) -> list[float]:
     """Seconds to find each token's mask, without a model."""
-    constraint, times = Constraint(grammar, words, ()), []
+    times = []
     for id in ids:
         start = time.perf_counter()
-        constraint.ahead([id])
-        constraint.accept(id)
+        guide.ahead([id])
+        guide.accept(id)
         times.append(time.perf_counter() - start)
     return times
 
 
+def call_ids(tokenizer: Tokenizer) -> list[int]:
+    """A call whose arguments are the first person of the answer."""
+    marked = '<|tool_call>call:add_person{age:31,name:<|"|>Anna Lindqvist of the harbour office<|"|>,'
+    marked += 'tags:[<|"|>early<|"|>,<|"|>speaks three languages<|"|>]}<tool_call|>'
+    pieces = tokenizer.pieces(marked)
+    return [id for mark, text in pieces for id in ([mark] if mark is not None else tokenizer.encode(text))]
+
+
+def call_guide(words: Vocabulary) -> CallConstraint:
+    """What keeps calls to a tool whose arguments are a person."""
+    tool = Tool(name="add_person", description="", parameters=SCHEMA["items"])
+    marks, built = call_marks(words.tokenizer), Future[CallMatcher]()
+    built.set_result(build_call_matcher([tool], marks, words))
+    return CallConstraint(marks, words.tokenizer, words.size, words.end_ids, built)
+
+
 def compare(
-    model: Gemma4Unified, sampler: Sampler, words: Vocabulary, grammar: str, ids: Sequence[int], repeats: int
+    model: Gemma4Unified, sampler: Sampler, make_guide: Callable[[], Guide], ids: Sequence[int], repeats: int
 ) -> tuple[list[float], list[float]]:
     """Seconds a token, free and kept, in turns; the first turn warms up."""
     free, kept = [], []
     for _ in range(repeats + 1):
         free.append(say(model, sampler, ids, None))
-        kept.append(say(model, sampler, ids, Constraint(grammar, words, ())))
+        kept.append(say(model, sampler, ids, make_guide()))
     return free[1:], kept[1:]
 
 
@@ -104,19 +125,27 @@ def main() -> None:
     words = Vocabulary(processor.tokenizer, size, ends)
     built = time.perf_counter() - start
     grammar = compile_schema(SCHEMA)
-    ids = processor.tokenizer.encode(json.dumps(ANSWER))
-    masks = sorted(1e3 * second for second in looks(words, grammar, ids))
+    said = {
+        "an answer": (lambda: Constraint(grammar, words, ()), processor.tokenizer.encode(json.dumps(ANSWER))),
+        "a call": (lambda: call_guide(words), call_ids(processor.tokenizer)),
+        "text, with tools": (lambda: call_guide(words), processor.tokenizer.encode(json.dumps(ANSWER))),
+    }
     known = len(processor.tokenizer.token_bytes())
-    print(f"{size:,} tokens in the head, {known:,} of them the tokenizer's; {len(ids)} in the answer.")
     print(
-        f"Building the vocabulary {built:.1f} s, once; a mask {median(masks):.3f} ms, the slowest {masks[-1]:.1f} ms.\n"
+        f"{size:,} tokens in the head, {known:,} of them the tokenizer's; the vocabulary takes {built:.1f} s, once.\n"
     )
-    print("| temperature | free, ms a token | kept to the schema | ratio |\n|---|---|---|---|")
-    for temperature in (0.0, 1.0):
-        options = GenerationOptions(temperature=temperature, top_k=64, top_p=0.95, seed=0)
-        free, kept = compare(model, Sampler(options, size), words, grammar, ids, args.repeats)
-        ratio = median(b / a for a, b in zip(free, kept, strict=True))
-        print(f"| {temperature} | {1e3 * median(free):.2f} | {1e3 * median(kept):.2f} | {ratio:.3f} |", flush=True)
+    print("| kept | tokens | temperature | a mask, ms | slowest | free, ms a token | kept | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind, (make_guide, ids) in said.items():
+        masks = sorted(1e3 * second for second in looks(make_guide(), ids))
+        for temperature in (0.0, 1.0):
+            options = GenerationOptions(temperature=temperature, top_k=64, top_p=0.95, seed=0)
+            free, kept = compare(model, Sampler(options, size), make_guide, ids, args.repeats)
+            ratio = median(b / a for a, b in zip(free, kept, strict=True))
+            times = f"{1e3 * median(free):.2f} | {1e3 * median(kept):.2f} | {ratio:.3f}"
+            print(
+                f"| {kind} | {len(ids)} | {temperature} | {median(masks):.3f} | {masks[-1]:.1f} | {times} |", flush=True
+            )
 
 
 if __name__ == "__main__":
