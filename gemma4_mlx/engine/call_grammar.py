@@ -22,8 +22,8 @@ from gemma4_mlx.prompt.tools import Tool
 
 MAX_PARTS = 10_000
 """Parts of one tool's schema, each counted as often as a reference puts it in place."""
-MAX_RULES = 30_000
-"""Rules of the whole grammar, after which tools are left open."""
+MAX_PARTS_IN_ALL = 100_000
+"""Parts of all tools' schemas, seconds of work; tools after them are left open."""
 MAX_DEPTH = 32
 """Objects and lists inside each other: where a schema refers to itself, it ends there."""
 FREE_DEPTH = 6
@@ -43,7 +43,6 @@ _KEY_CHARACTER = r"[^{}\[\]:,\x00-\x1f\s]"
 _FREE_KEY = rf"/{_KEY_CHARACTER}(({_KEY_CHARACTER}| ){{0,62}}{_KEY_CHARACTER})?/"
 _FREE_QUOTED_KEY = "/(?s:.){1,200}/"
 _TEXT = "/(?s:.+)/"
-
 
 _STRANGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What comes of schemas of another dialect, or of none."""
@@ -65,8 +64,12 @@ def call_grammar(tools: Sequence[Tool], marks: CallMarks) -> str:
 
 @lru_cache(maxsize=4)
 def _written(tools: tuple[tuple[str, str], ...], marks: CallMarks) -> str:
-    rules = _Rules(f"<[{marks.quote}]>")
-    calls = [f"{_literal('call:' + name)} {_arguments(json.loads(parameters), rules)}" for name, parameters in tools]
+    rules, left, calls = _Rules(f"<[{marks.quote}]>"), MAX_PARTS_IN_ALL, []
+    for name, parameters in tools:
+        variants = Variants(json.loads(parameters), min(MAX_PARTS, left))
+        left -= variants.left
+        calls.append(f"{_literal('call:' + name)} {_arguments(variants, rules)}")
+        left += max(0, variants.left)
     start = f"start: (<[{marks.start}]> ({' | '.join(calls)}) <[{marks.end}]>)+"
     return "\n".join([start, *rules.lines])
 
@@ -79,13 +82,12 @@ def _as_json(parameters: Schema) -> str:
         return "{}"
 
 
-def _arguments(parameters: Schema, rules: "_Rules") -> str:
+def _arguments(variants: Variants, rules: "_Rules") -> str:
     """The rule of a tool's arguments. It may be any object if the schema can't be built."""
-    writer, rule = _Writer(rules, Variants(parameters, MAX_PARTS)), None
-    if len(rules.lines) < MAX_RULES:
-        with suppress(TooManyPartsError, RecursionError, *_STRANGE):
-            rule = writer.value(parameters)
-    return rule or rules.any_object()
+    with suppress(TooManyPartsError, RecursionError, *_STRANGE):
+        if rule := _Writer(rules, variants).value(variants.root):
+            return rule
+    return rules.any_object()
 
 
 @dataclass(slots=True)
