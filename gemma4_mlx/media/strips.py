@@ -4,6 +4,7 @@ Pixels are those of converting the whole frame with FFmpeg and resizing it with 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,21 +20,42 @@ _ROWS = 32  # in a strip; even
 _FORMATS_OF_SQUARES = ("yuv420p", "yuvj420p")
 
 
-def frame_patches(frame: "VideoFrame", budget: int) -> Patches:
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a stored frame is shown, besides being turned.
+
+    Attributes:
+        pixel_aspect: how much wider than high a pixel is.
+        mirrored: whether the frame is flipped, top to bottom, before it is turned.
+    """
+
+    pixel_aspect: float = 1.0
+    mirrored: bool = False
+
+
+def frame_patches(frame: "VideoFrame", budget: int, view: View = View()) -> Patches:
     """Turn a phone's frame upright (its display matrix), resize it as `to_patches` does, and cut it up."""
     turns = round(frame.rotation / 90)
     size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-    return as_patches(resized_squares(_strips(frame, turns), size[1], target_size(*size, budget), PATCH)[0])
+    shown = max(1, round(frame.width * view.pixel_aspect))
+    target = target_size(*((frame.height, shown) if turns % 2 else (shown, frame.height)), budget)
+    strips = _strips(frame, turns, mirrored=view.mirrored)
+    return as_patches(resized_squares(strips, size[1], target, PATCH)[0])
 
 
-def _strips(frame: "VideoFrame", turns: int) -> Iterator[np.ndarray]:
+def _strips(frame: "VideoFrame", turns: int, *, mirrored: bool) -> Iterator[np.ndarray]:
     """The rows of the frame after `turns` quarter turns, from the top: uint8 (rows, width, 3)."""
     if _has_squares(frame):
-        yield from _converted_strips(frame, turns)
+        planes = [_upright(_pixels(frame, number), turns, mirrored=mirrored) for number in range(3)]
+        yield from _converted_strips(frame, planes)
         return
-    rgb = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    rgb = _upright(frame.to_ndarray(format="rgb24"), turns, mirrored=mirrored)
     for top in range(0, len(rgb), _ROWS):
         yield rgb[top : top + _ROWS]
+
+
+def _upright(pixels: np.ndarray, turns: int, *, mirrored: bool) -> np.ndarray:
+    return np.rot90(pixels[::-1] if mirrored else pixels, turns)
 
 
 def _has_squares(frame: "VideoFrame") -> bool:
@@ -42,11 +64,11 @@ def _has_squares(frame: "VideoFrame") -> bool:
     return frame.format.name in _FORMATS_OF_SQUARES and even and downwards and not frame.interlaced_frame
 
 
-def _converted_strips(frame: "VideoFrame", turns: int) -> Iterator[np.ndarray]:
+def _converted_strips(frame: "VideoFrame", planes: list[np.ndarray]) -> Iterator[np.ndarray]:
     from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
 
-    planes, reformatter = [np.rot90(_pixels(frame, number), turns) for number in range(3)], VideoReformatter()
+    reformatter = VideoReformatter()
     height, width = planes[0].shape
     for top in range(0, height, _ROWS):
         strip = VideoFrame(width, min(_ROWS, height - top), frame.format.name)
