@@ -7,37 +7,23 @@ ceil(samples x 16000 / rate) samples), so a file gives the published processor's
 import itertools
 import operator
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.media.container import check_complete, check_length, open_container, pick_stream, stated_seconds
-from gemma4_mlx.media.endings import is_cut_short
+from gemma4_mlx.media.container import LimitError, check_length
+from gemma4_mlx.media.decoding import SoundBlocks, check_shape, mono_mean
+from gemma4_mlx.media.faults import note_faults
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
-
-if TYPE_CHECKING:
-    from av.audio.frame import AudioFrame
-    from av.container import InputContainer
-    from av.stream import Stream
+from gemma4_mlx.media.tables import check_tables
+from gemma4_mlx.media.timeline import Block
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 640
 CLIP_SAMPLES = 30 * SAMPLE_RATE
-_RATES = range(1_000, 768_001)
-_MAX_CHANNELS = 64
-# sample format -> (numpy dtype, full scale); planar formats carry a trailing "p"
-_FORMATS = {
-    "u8": ("u1", 2.0**7),
-    "s16": ("i2", 2.0**15),
-    "s32": ("i4", 2.0**31),
-    "s64": ("i8", 2.0**63),
-    "flt": ("f4", 1.0),
-    "dbl": ("f8", 1.0),
-}
-_ALLOWED_BAD_PACKETS = 0.01
-
-Blocks = Iterator[tuple[int, np.ndarray]]  # (sample rate, mono float32 samples)
+_PADDING_FRAMES = 4  # 0.16 s: what encoders add at both ends
+_SILENT = 2.0**-10  # of full scale
 
 
 class Clips(list[np.ndarray]):
@@ -52,33 +38,48 @@ class Clips(list[np.ndarray]):
 def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> Clips:
     """Decode sound into consecutive clips, each float32 (frames, 640); the last frame is padded with zeros.
 
+    Pauses that the file's time stamps show are silence. A file that is damaged or cut short is used as far as it goes,
+    with a note.
+
     Args:
         source: what `read_source` accepts (a video gives its soundtrack), or (samples, rate) with samples (n,) or
             (n, channels), integers of any width or floating point in [-1, 1].
 
     Raises:
-        GemmaError: no sound, not a known format, damaged, cut short or longer than the limits.
+        GemmaError: no sound, not a known format, nothing in it that can be decoded, or longer than the limits.
     """
     if isinstance(source, tuple):
-        return Clips(_clips("audio array", _array_blocks(*source, limits=limits)))
-    ready = read_source(source, limits)
-    with ready.opened() as file:
-        if is_cut_short(file):
-            raise GemmaError(f"{ready.name}: is cut short: the end of the file is missing")
-    with open_container(ready, "audio", limits) as container:
-        stream = pick_stream(container, "audio", ready.name)
-        if stream is None:
-            raise GemmaError(f"{ready.name}: has no sound in it")
-        clips = Clips(_clips(ready.name, _file_blocks(container, stream, ready.name, limits)))
-    clips.notes = tuple(ready.notes)
+        name, notes = "audio array", []
+        clips = Clips(_cut(_resampled(_array_blocks(*source, limits=limits))))
+    else:
+        ready = read_source(source, limits)
+        check_tables(ready)
+        name, notes = ready.name, ready.notes
+        clips = Clips(_file_clips(ready, "audio", None, limits))
+    if not clips:
+        raise GemmaError(f"{name}: has no sound in it")
+    _check_finite(clips, name)
+    clips.notes = tuple(notes)
     return clips
 
 
-def load_soundtrack(source: Source, limits: MediaLimits) -> list[np.ndarray]:
-    """A video's sound as clips; an empty list if it has none."""
-    with open_container(source, "video", limits) as container:
-        stream = pick_stream(container, "audio", source.name)
-        return _cut(_resampled(_file_blocks(container, stream, source.name, limits))) if stream else []
+def load_soundtrack(source: Source, start: float, limits: MediaLimits) -> list[np.ndarray]:
+    """A film's sound from its first frame on, shown at `start` seconds; an empty list if it has none.
+
+    A film whose sound can't be decoded has none, with a note.
+
+    Raises:
+        LimitError: the sound is longer than the limits.
+    """
+    try:
+        clips = _file_clips(source, "video", start, limits)
+        _check_finite(clips, source.name)
+        return clips
+    except LimitError:
+        raise
+    except GemmaError as error:
+        source.note(f"is used without its sound: {str(error).removeprefix(f'{source.name}: ')}")
+        return []
 
 
 def to_clips(samples: np.ndarray) -> list[np.ndarray]:
@@ -86,12 +87,21 @@ def to_clips(samples: np.ndarray) -> list[np.ndarray]:
     return _cut([np.asarray(samples, dtype=np.float32)])
 
 
-def _clips(name: str, blocks: Blocks) -> list[np.ndarray]:
-    clips = _cut(_resampled(blocks))
-    if not clips:
-        raise GemmaError(f"{name}: has no sound in it")
+def _check_finite(clips: list[np.ndarray], name: str) -> None:
     if not all(np.isfinite(clip).all() for clip in clips):
         raise GemmaError(f"{name}: holds samples that are not finite numbers")
+
+
+def _file_clips(source: Source, kind: str, origin: float | None, limits: MediaLimits) -> list[np.ndarray]:
+    blocks = SoundBlocks(source, kind, origin, limits)
+    with note_faults(source):
+        clips = _cut(_resampled(blocks))
+    if blocks.is_padded and len(clips) > 1 and len(clips[-1]) <= _PADDING_FRAMES:
+        padding = clips.pop()
+        if np.abs(padding).max() > _SILENT:
+            source.note(
+                f"the last {padding.size / SAMPLE_RATE:.2f} s of its sound are left out as its encoder's padding"
+            )
     return clips
 
 
@@ -118,9 +128,9 @@ def _framed(blocks: list[np.ndarray]) -> np.ndarray:
     return frames
 
 
-def _resampled(blocks: Blocks) -> Iterator[np.ndarray]:
-    for rate, run in itertools.groupby(blocks, key=operator.itemgetter(0)):
-        same_rate = (block for _, block in run)
+def _resampled(blocks: Iterable[Block]) -> Iterator[np.ndarray]:
+    for rate, run in itertools.groupby(blocks, key=operator.attrgetter("rate")):
+        same_rate = (block.samples for block in run)
         yield from same_rate if rate == SAMPLE_RATE else _converted(same_rate, rate)
 
 
@@ -138,88 +148,12 @@ def _converted(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     yield np.pad(tail, (0, max(0, missing - len(tail))))[:missing]
 
 
-def _file_blocks(container: "InputContainer", stream: "Stream", name: str, limits: MediaLimits) -> Blocks:
-    stated = stated_seconds(container, stream)
-    check_length(stated or (container.duration or 0) / 1e6, "sound", name, limits.max_audio_seconds)
-    # Only MP4 and MOV say to the sample where the sound ends within the last encoded packet.
-    end = stated if container.format.name.startswith("mov") else None
-    yield from _without_padding(_decoded(container, stream, name, stated, limits), end)
-
-
-def _decoded(
-    container: "InputContainer", stream: "Stream", name: str, stated: float | None, limits: MediaLimits
-) -> Blocks:
-    seconds = 0.0
-    for frame in _frames(container, stream, name):
-        _check_shape(frame.sample_rate, len(frame.layout.channels), name)
-        seconds += frame.samples / frame.sample_rate
-        check_length(seconds, "sound", name, limits.max_audio_seconds)
-        yield frame.sample_rate, _mono(frame)
-    check_complete(seconds, stated, name)
-
-
-def _without_padding(blocks: Blocks, end: float | None) -> Blocks:
-    """Cut the last block at `end` seconds: encoders fill up their last packet."""
-    samples, last = 0, None
-    for rate, block in blocks:
-        if last is not None:
-            yield rate, last
-        samples, last = samples + len(block), block
-    if last is not None:
-        padding = samples - round(end * rate) if end is not None else 0
-        yield rate, last[: len(last) - padding] if 0 < padding < len(last) else last
-
-
-def _frames(container: "InputContainer", stream: "Stream", name: str) -> "Iterator[AudioFrame]":
-    """Decode, forgiving the odd broken packet (cut MP3s begin with one) but not a damaged file."""
-    from av.error import InvalidDataError
-
-    packets = bad = 0
-    for packet in container.demux(stream):
-        packets += 1
-        try:
-            yield from packet.decode()  # type: ignore[misc]
-        except InvalidDataError:
-            bad += 1
-    if bad > max(2, packets * _ALLOWED_BAD_PACKETS):
-        raise GemmaError(f"{name}: the audio is damaged: {bad} of its {packets} packets can't be decoded")
-
-
-def _check_shape(rate: int, channels: int, name: str) -> None:
-    if rate not in _RATES:
-        raise GemmaError(f"{name}: states a sample rate of {rate} Hz; {_RATES[0]} to {_RATES[-1]} Hz are accepted")
-    if not 1 <= channels <= _MAX_CHANNELS:
-        raise GemmaError(f"{name}: has {channels} channels; 1 to {_MAX_CHANNELS} are accepted")
-
-
-def _mono(frame: "AudioFrame") -> np.ndarray:
-    """The mean of a decoded frame's channels: float32 (samples,)."""
-    dtype, full_scale = _FORMATS[frame.format.name.removesuffix("p")]
-    channels = 1 if frame.format.is_planar else len(frame.layout.channels)
-    planes = [np.frombuffer(memoryview(plane), dtype)[: frame.samples * channels] for plane in frame.planes]
-    return _mean(np.stack(planes, axis=1) if frame.format.is_planar else planes[0].reshape(-1, channels), full_scale)
-
-
-def _mean(samples: np.ndarray, full_scale: float) -> np.ndarray:
-    """(n, channels) in any number format -> float32 (n,) with full scale at 1."""
-    values = samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        values -= np.float32(full_scale)
-    if full_scale != 1:
-        values *= np.float32(1 / full_scale)
-    if values.shape[1] == 1:
-        return values[:, 0]
-    if values.shape[1] == 2:
-        return (values[:, 0] + values[:, 1]) / 2  # what mean() gives, in a fraction of its time
-    return values.mean(axis=1)
-
-
-def _array_blocks(samples: Any, rate: int, *, limits: MediaLimits) -> Blocks:
+def _array_blocks(samples: Any, rate: int, *, limits: MediaLimits) -> Iterator[Block]:
     array = np.asarray(samples)
     if array.ndim not in (1, 2) or array.dtype.kind not in "uif" or array.dtype.str[1:] in ("u2", "u4", "u8"):
         raise GemmaError(f"audio array: pass numbers of shape (n,) or (n, channels), not {array.dtype} {array.shape}")
     array = array.reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
-    _check_shape(int(rate), array.shape[1], "audio array")
+    check_shape(int(rate), array.shape[1], "audio array")
     check_length(len(array) / rate, "sound", "audio array", limits.max_audio_seconds)
     full_scale = 1.0 if array.dtype.kind == "f" else 2.0 ** (8 * array.dtype.itemsize - 1)
-    yield int(rate), _mean(array, full_scale)
+    yield Block(int(rate), mono_mean(array, full_scale))

@@ -1,37 +1,81 @@
-"""Signs in WAV, MP3 and Ogg files that their end is missing, which FFmpeg reads over in silence."""
+"""Signs that a file's end is missing, which FFmpeg reads over in silence. Such a file is used as far as it goes."""
 
 import os
 import struct
+from collections.abc import Callable
 from typing import IO
 
-_STREAMED_SIZE = 0x7FFF0000  # programs that write to a pipe state this much or more: the size is not known
+from gemma4_mlx.media.sources import Source
+from gemma4_mlx.media.tables import top_boxes, top_elements
+
+_STREAMED_SIZE = 1_900_000_000  # bytes; a WAV that states this much was written without knowing its size
+_WAV_TOLERANCE = 0.5  # seconds; some recorders count their chunks' headers too, or twice
+_AVI_SLACK_BYTES = 4096
 _OGG_TAIL_BYTES = 2 * 65_307  # two pages of the largest size
 _OGG_HEADER_BYTES = 27
 _MP3_SLACK_BYTES = 4096  # some encoders count a frame or a tag too many
+_LENGTH_TOLERANCE = 0.5  # seconds
+# The headers of these state a length that is a fact; those of others hold guesses, or the recorder's clock.
+_STATE_LENGTH = ("w64", "flac", "aiff", "au", "caf", "wv", "ogg")
 
 
-def is_cut_short(stream: IO[bytes]) -> bool:
-    """Whether the sound file visibly ends too early; False for any other format."""
-    size = stream.seek(0, os.SEEK_END)
+def note_cut(source: Source, format: str, seconds: float, stated: float | None) -> None:
+    """Note that the file is cut short if it is: `seconds` are there, its header states `stated`."""
+    is_short = stated is not None and seconds < stated - _LENGTH_TOLERANCE
+    with source.opened() as file:
+        is_stated = format in _STATE_LENGTH or (format == "mp3" and _xing(file) is not None)
+        if not (is_short and is_stated) and not is_cut_short(file):
+            return
+    if is_short:
+        source.note(f"is cut short: only {seconds:.1f} of {stated:.1f} s are there")
+    else:
+        source.note(f"is cut short: the end of the file is missing; the {seconds:.1f} s before it are used")
+
+
+def is_cut_short(file: IO[bytes]) -> bool:
+    """Whether the file visibly ends inside something it has begun; False for a format that doesn't show it."""
+    size = file.seek(0, os.SEEK_END)
+    head = _first(file, 8)
+    kind = head[4:] if head[4:] == b"ftyp" else head[:4]
+    return _CHECKS.get(kind, _mp3_is_cut)(file, size)
+
+
+def _first(stream: IO[bytes], count: int) -> bytes:
     stream.seek(0)
-    head = stream.read(10)
-    if head[:4] == b"RIFF":
-        return _wav_is_cut(stream, size)
-    if head[:4] == b"OggS":
-        return _ogg_is_cut(stream, size)
-    return _mp3_is_cut(stream, size, head)
+    return stream.read(count).ljust(count, b"\0")
+
+
+def _riff_is_cut(stream: IO[bytes], end: int) -> bool:
+    """WAV by its chunks, AVI by the size of the whole."""
+    size, kind = struct.unpack("<4xI4s", _first(stream, 12))
+    return _wav_is_cut(stream, end) if kind == b"WAVE" else 8 + size > end + _AVI_SLACK_BYTES
 
 
 def _wav_is_cut(stream: IO[bytes], end: int) -> bool:
     """Walk the chunks to "data" and compare its size with what is there."""
-    position = 12
+    position, byte_rate = 12, 0
     while position + 8 <= end:
         stream.seek(position)
         name, size = struct.unpack("<4sI", stream.read(8))
+        if name == b"fmt ":
+            byte_rate = int.from_bytes(stream.read(12)[8:], "little")
         if name == b"data":
-            return position + 8 + size > end and 0 < size < _STREAMED_SIZE
+            missing = position + 8 + size - end
+            return missing > max(position + 8, byte_rate * _WAV_TOLERANCE) and size < _STREAMED_SIZE
         position += 8 + size + size % 2
     return False
+
+
+def _caf_is_cut(stream: IO[bytes], end: int) -> bool:
+    """Walk the chunks, each a name and a size of 64 bits; a size of -1 means up to the end."""
+    position = 8
+    while position + 12 <= end:
+        stream.seek(position)
+        _, size = struct.unpack(">4sq", stream.read(12))
+        if size < 0:
+            return False
+        position += 12 + size
+    return position > end
 
 
 def _ogg_is_cut(stream: IO[bytes], end: int) -> bool:
@@ -45,15 +89,45 @@ def _ogg_is_cut(stream: IO[bytes], end: int) -> bool:
     return len(page) < _OGG_HEADER_BYTES + page[26] + sum(table)
 
 
-def _mp3_is_cut(stream: IO[bytes], end: int, head: bytes) -> bool:
-    """Compare the size with the bytes that the "Xing" or "Info" header counts, if there is one."""
-    tag_bytes = 0
+def _mp3_is_cut(stream: IO[bytes], end: int) -> bool:
+    """Compare the size with the bytes that the header counts, if there is one."""
+    header = _xing(stream)
+    return header is not None and sum(header) > end + _MP3_SLACK_BYTES
+
+
+def _xing(stream: IO[bytes]) -> tuple[int, int] | None:
+    """Where an MP3's sound begins, and the bytes of it that its "Xing" or "Info" header counts; None without one."""
+    stream.seek(0)
+    head, tag_bytes = stream.read(10), 0
     if len(head) == 10 and head[:3] == b"ID3":
         tag_bytes = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
     stream.seek(tag_bytes)
     frame = stream.read(64)
     start = max(frame.find(b"Xing"), frame.find(b"Info"))
     if start < 0 or frame[0] != 0xFF or len(frame) < start + 16:
-        return False
+        return None
     flags, _, size = struct.unpack(">III", frame[start + 4 : start + 16])
-    return flags & 3 == 3 and tag_bytes + size > end + _MP3_SLACK_BYTES
+    return (tag_bytes, size) if flags & 3 == 3 else None
+
+
+def _w64_is_cut(stream: IO[bytes], end: int) -> bool:
+    """Sony Wave64 begins with an identifier of 16 bytes and the size of the file."""
+    return end < int.from_bytes(_first(stream, 24)[16:], "little") < _STREAMED_SIZE
+
+
+def _matroska_is_cut(stream: IO[bytes], end: int) -> bool:
+    return any(element.end is not None and element.end > end for element in top_elements(stream, end))
+
+
+def _mp4_is_cut(stream: IO[bytes], end: int) -> bool:
+    return any(box.end > end for box in top_boxes(stream, end))
+
+
+_CHECKS: dict[bytes, Callable[[IO[bytes], int], bool]] = {
+    b"RIFF": _riff_is_cut,
+    b"caff": _caf_is_cut,
+    b"riff": _w64_is_cut,
+    b"OggS": _ogg_is_cut,
+    b"\x1a\x45\xdf\xa3": _matroska_is_cut,
+    b"ftyp": _mp4_is_cut,
+}

@@ -5,6 +5,7 @@ whatever the container's header claims, and from which key frame each one can be
 """
 
 import os
+import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.media.container import check_complete, check_length, open_container, pick_stream, stated_seconds
+from gemma4_mlx.media.container import check_length, open_container, pick_stream, read_packets, stated_seconds
+from gemma4_mlx.media.endings import note_cut
+from gemma4_mlx.media.faults import note_faults
 from gemma4_mlx.media.sources import MediaLimits, Source
+from gemma4_mlx.media.tables import check_tables
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,8 +29,8 @@ if TYPE_CHECKING:
 # Each decoding thread holds frames of its own, so more than one have to be worth it.
 _MOST_THREADS = min(4, os.cpu_count() or 1)
 _PIXELS_A_THREAD = 6 * 10**9  # about three seconds of one core
+_COLUMNS = 5  # numbers for each packet while the index is made
 _SKIP_MARGIN = 16  # packets; leaving out fewer is not worth emptying the decoder for
-_ALLOWED_BAD_PACKETS = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +43,8 @@ class FrameIndex:
         shown: bool, the packet gives a frame (not cut off by an edit list, not VP8's hidden reference).
         tick: seconds.
         end: when the last frame's time is over, in ticks.
+        pixel_aspect: how much wider than high a pixel is shown.
+        is_timed: whether the file says of every packet when it is shown; else `pts` holds guesses.
     """
 
     pts: np.ndarray
@@ -46,15 +52,21 @@ class FrameIndex:
     shown: np.ndarray
     tick: float
     end: int
+    pixel_aspect: float = 1.0
+    is_timed: bool = True
 
     def display_order(self) -> np.ndarray:
         """The shown packets' numbers in the order their frames are seen."""
         numbers = np.flatnonzero(self.shown)
         return numbers[np.argsort(self.pts[numbers], kind="stable")]
 
+    def start_seconds(self) -> float:
+        """When the first frame is shown, on the file's clock."""
+        return float(self.pts[self.shown].min() * self.tick)
+
     def has_distinct_times(self) -> bool:
         """Whether a frame can be recognised by its time."""
-        return bool(np.diff(self.pts[self.display_order()]).all())
+        return self.is_timed and bool(np.diff(self.pts[self.display_order()]).all())
 
     def packets_for(self, wanted: np.ndarray) -> np.ndarray:
         """bool, which packets have to be decoded to see the frames of the packets `wanted`.
@@ -72,23 +84,23 @@ class FrameIndex:
 
 
 def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
-    """Read the packets of the file's video.
+    """Read the packets of the file's video; note if the file is cut short.
 
     Raises:
-        GemmaError: no video, damaged, cut short, or larger than the limits.
+        GemmaError: no video, or larger than the limits.
     """
-    with open_container(source, "video", limits) as container:
+    check_tables(source)
+    with note_faults(source), open_container(source, "video", limits) as container:
         stream = _video_stream(container, source.name, limits)
-        packets, ends = array("q"), {stream.index: 0.0}
-        for packet in container.demux():
-            if packet.size and packet.pts is not None:
-                ends[packet.stream_index] = max(ends.get(packet.stream_index, 0.0), _end_seconds(packet))
-            if packet.size and packet.stream_index == stream.index:
-                packets.extend((packet.pts or 0, packet.is_keyframe, _is_shown(packet, stream), packet.duration or 0))
-                _check_flood(len(packets) // 4, source.name, limits)
-        index = _as_index(packets, float(stream.time_base or 0), source.name)
-        check_length((index.end - int(index.pts.min())) * index.tick, "video", source.name, limits.max_video_seconds)
-        _check_ends(container, stream, ends, source.name)
+        packets = array("q")
+        for packet in read_packets(container, stream, source):
+            shown = _is_shown(packet, stream)
+            packets.extend((_ticks(packet), packet.is_keyframe, shown, packet.duration or 0, packet.pts is not None))
+            _check_flood(len(packets) // _COLUMNS, source.name, limits)
+        index = _as_index(packets, stream, source.name, states_order=container.format.name != "avi")
+        seconds = (index.end - int(index.pts.min())) * index.tick
+        check_length(seconds, "video", source.name, limits.max_video_seconds)
+        note_cut(source, container.format.name, seconds, stated_seconds(container, stream))
         return index
 
 
@@ -97,25 +109,32 @@ def decode_frames(
 ) -> "Iterator[VideoFrame]":
     """Decode the video once, in order: all of it, or what it takes to see the frames of the packets `wanted`.
 
-    Frames beside the wanted ones may come too. Pixels are the same either way.
+    Frames beside the wanted ones may come too. Pixels are the same either way. Frames that can't be decoded are left
+    out, with a note.
     """
-    from av.error import InvalidDataError
+    import av
 
     with open_container(source, "video", limits) as container:
         stream = _video_stream(container, source.name, limits)
         needed = None if index is None or wanted is None else index.packets_for(wanted)
-        context, sent, bad = stream.codec_context, 0, 0
+        context = stream.codec_context
         context.thread_type, context.thread_count = "AUTO", _threads(stream, needed)
-        for packet in _chosen_packets(container, stream, needed, wanted):
-            sent += 1
+        for packet in _chosen_packets(read_packets(container, stream, source), stream, needed, wanted):
             try:
                 yield from context.decode(packet)
-            except InvalidDataError:
-                bad += 1
+            except av.FFmpegError:
+                source.note("is damaged: some of its frames can't be decoded; the others are used")
             if packet is None:
                 context.flush_buffers()
-        if bad > max(2, sent * _ALLOWED_BAD_PACKETS):
-            raise GemmaError(f"{source.name}: the video is damaged: {bad} of its packets can't be decoded")
+
+
+def is_mirrored(frame: "VideoFrame") -> bool:
+    """Whether the display matrix flips the frame, besides turning it by `frame.rotation`: selfies, some screens."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False
+    right_x, right_y, _, down_x, down_y, *_ = struct.unpack("=9i", bytes(matrix))
+    return bool(right_x * down_y < right_y * down_x)
 
 
 def _threads(stream: "VideoStream", needed: np.ndarray | None) -> int:
@@ -125,19 +144,18 @@ def _threads(stream: "VideoStream", needed: np.ndarray | None) -> int:
 
 
 def _chosen_packets(
-    container: "InputContainer", stream: "VideoStream", needed: np.ndarray | None, wanted: np.ndarray | None
+    packets: "Iterator[Packet[Any]]", stream: "VideoStream", needed: np.ndarray | None, wanted: np.ndarray | None
 ) -> "Iterator[Packet[Any] | None]":
     """The packets to decode; None says that what the decoder still holds has to come out."""
-    packets = enumerate(packet for packet in container.demux(stream) if packet.size)
     if needed is None or wanted is None:
-        yield from (packet for _, packet in packets)
+        yield from packets
         yield None
         return
     targets = set(wanted.tolist())
     # H.264 marks pictures that no other one refers to: left out unless they are wanted themselves.
     drops_unreferenced = stream.codec_context.name == "h264"
     running = False
-    for number, packet in packets:
+    for number, packet in enumerate(packets):
         if running and not needed[number : number + _SKIP_MARGIN].any():
             yield None
             running = False
@@ -162,8 +180,11 @@ def _video_stream(container: "InputContainer", name: str, limits: MediaLimits) -
     return video
 
 
-def _end_seconds(packet: "Packet[Any]") -> float:
-    return float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
+def _ticks(packet: "Packet[Any]") -> int:
+    """When the packet's frame is shown; files without such times (AVI) say at least when it is decoded."""
+    if packet.pts is not None:
+        return packet.pts
+    return packet.dts if packet.dts is not None else 0
 
 
 def _is_shown(packet: "Packet[Any]", stream: "VideoStream") -> bool:
@@ -176,21 +197,18 @@ def _check_flood(count: int, name: str, limits: MediaLimits) -> None:
         raise GemmaError(f"{name}: has more than {limits.max_video_frames} frames; cut it first")
 
 
-def _as_index(packets: "array[int]", tick: float, name: str) -> FrameIndex:
-    """From the time, key, shown and duration of each packet, one behind the other."""
-    table = np.array(packets, dtype=np.int64).reshape(-1, 4)
+def _as_index(packets: "array[int]", stream: "VideoStream", name: str, *, states_order: bool) -> FrameIndex:
+    """From the time, key, shown, duration and timed of each packet, one after the other."""
+    table = np.array(packets, dtype=np.int64).reshape(-1, _COLUMNS)
     shown = table[:, 2] != 0
-    if not shown.any() or not tick:
+    if not shown.any() or not stream.time_base:
         raise GemmaError(f"{name}: the video has no frames")
     return FrameIndex(
-        pts=table[:, 0], key=table[:, 1] != 0, shown=shown, tick=tick, end=int((table[:, 0] + table[:, 3])[shown].max())
+        pts=table[:, 0],
+        key=table[:, 1] != 0,
+        shown=shown,
+        tick=float(stream.time_base),
+        end=int((table[:, 0] + table[:, 3])[shown].max()),
+        pixel_aspect=float(stream.sample_aspect_ratio or 1),
+        is_timed=bool(table[:, 4].all() and (states_order or table[:, 1].all())),
     )
-
-
-def _check_ends(container: "InputContainer", stream: "VideoStream", ends: dict[int, float], name: str) -> None:
-    """Compare with the length the header states: of the stream in MP4 and MOV, of the longest one in WebM and MKV."""
-    stated = stated_seconds(container, stream)
-    if stated is not None:
-        check_complete(ends[stream.index] - float((stream.start_time or 0) * (stream.time_base or 0)), stated, name)
-    elif container.duration:
-        check_complete(max(ends.values()), container.duration / 1e6, name)

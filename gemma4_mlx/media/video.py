@@ -14,10 +14,10 @@ import numpy as np
 
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.media.audio import load_soundtrack
-from gemma4_mlx.media.frames import FrameIndex, decode_frames, index_frames
+from gemma4_mlx.media.frames import FrameIndex, decode_frames, index_frames, is_mirrored
 from gemma4_mlx.media.images import Patches, check_budget
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
-from gemma4_mlx.media.strips import frame_patches
+from gemma4_mlx.media.strips import View, frame_patches
 
 MOST_FRAMES = 3_600  # more than the model's context holds at 70 tokens a frame
 Choice = Callable[[np.ndarray, float], np.ndarray]  # (times of all frames, end) -> numbers of those to take
@@ -52,18 +52,19 @@ def load_video(
 ) -> Video:
     """Sample frames evenly over the video, or one every 1/fps seconds, and decode the soundtrack.
 
-    Only the sampled frames are kept, already cut into patches.
+    Only the sampled frames are kept, already cut into patches. A file that is damaged or cut short is used as far as it
+    goes, with a note.
 
     Raises:
-        GemmaError: not a video of a known format, damaged, cut short or larger than the limits.
+        GemmaError: not a video of a known format, no frames that can be decoded, or larger than the limits.
         UsageError: an impossible option, or `fps` asks for more than `max_frames` (nothing is dropped silently).
     """
     _check_options(max_frames, fps, budget)
     ready = read_source(source, limits)
     index = index_frames(ready, limits)
     choose = functools.partial(sample_times, max_frames=max_frames, fps=fps)
-    sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, choose, budget, limits)
-    sound = load_soundtrack(ready, limits) if soundtrack else []
+    sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, index, choose, budget, limits)
+    sound = load_soundtrack(ready, index.start_seconds(), limits) if soundtrack else []
     return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, tuple(ready.notes))
 
 
@@ -105,28 +106,35 @@ def _by_time(
     found: dict[int, Patches] = {}
     for frame in decode_frames(source, limits, index, order[chosen]):
         if frame.pts is not None and frame.pts in seconds:
-            found[frame.pts] = frame_patches(frame, budget)
+            found[frame.pts] = frame_patches(frame, budget, View(index.pixel_aspect, is_mirrored(frame)))
             if len(found) == len(seconds):
                 return [(seconds[pts], found[pts]) for pts in sorted(found)]
         del frame  # or its memory is still taken while the next one is decoded
     return None
 
 
-def _by_count(source: Source, choose: Choice, budget: int, limits: MediaLimits) -> list[tuple[float, Patches]]:
+def _by_count(
+    source: Source, index: FrameIndex, choose: Choice, budget: int, limits: MediaLimits
+) -> list[tuple[float, Patches]]:
     """For the rare file whose times are missing or wrong: decode it to count the frames, then again to pick them."""
-    times = np.array(list(_times(source, limits)))
+    times = np.array(list(_times(source, index, limits)))
     if not len(times):
         raise GemmaError(f"{source.name}: the video has no frames that can be decoded")
     chosen = set(choose(times, times[-1] * len(times) / max(1, len(times) - 1)).tolist())
     frames = enumerate(decode_frames(source, limits))
-    return [(float(times[number]), frame_patches(frame, budget)) for number, frame in frames if number in chosen]
+    return [
+        (float(times[number]), frame_patches(frame, budget, View(index.pixel_aspect, is_mirrored(frame))))
+        for number, frame in frames
+        if number in chosen
+    ]
 
 
-def _times(source: Source, limits: MediaLimits) -> Iterator[float]:
+def _times(source: Source, index: FrameIndex, limits: MediaLimits) -> Iterator[float]:
     """Frame times from 0 up; a frame without a later time than the one before counts as 1/30 s."""
     first, last = None, 0.0
     for frame in decode_frames(source, limits):
-        seconds = frame.time if frame.pts is not None else None
+        ticks = frame.pts if index.is_timed else frame.dts
+        seconds = ticks * index.tick if ticks is not None else None
         if first is None:
             first = seconds or 0.0
         elif seconds is not None and seconds - first > last:

@@ -1,7 +1,9 @@
 """Small real media files for the tests, made by the encoders that come with the package's own libraries."""
 
 import io
+import struct
 import tempfile
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,11 +68,17 @@ def video_bytes(
     times: list[int] | None = None,
     sound: np.ndarray | None = None,
     sound_codec: str = "aac",
+    sound_rate: int = 48_000,
     rotation: int | None = None,
+    aspect: tuple[int, int] | None = None,
+    flag: bool = False,
     encoder: dict[str, str] | None = None,
     **options: str,
 ) -> bytes:
-    """Numbered frames at `rate` a second, or shown at `times` (in 1/1000 s); `sound` is 48 kHz mono."""
+    """Numbered frames at `rate` a second, or shown at `times` (in 1/1000 s); `sound` is mono.
+
+    `aspect` is that of a pixel; `flag` paints a red one at the bottom left.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video"  # a real file: "+faststart" reads back what it wrote
         with av.open(path, "w", format=container, options=options) as output:
@@ -78,18 +86,23 @@ def video_bytes(
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             if times:
                 stream.codec_context.time_base = Fraction(1, 1000)
+            if aspect:
+                stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
             if rotation:
                 stream.set_display_rotation(rotation)
-            voice = output.add_stream(sound_codec, rate=48_000, layout="mono") if sound is not None else None
+            voice = output.add_stream(sound_codec, rate=sound_rate, layout="mono") if sound is not None else None
             for number in range(count):
-                frame = av.VideoFrame.from_ndarray(frame_picture(number, *size), format="rgb24")
+                rgb = frame_picture(number, *size)
+                if flag:
+                    rgb[size[1] // 2 :, : size[0] // 3] = (250, 0, 0)
+                frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
                 frame.pts, frame.time_base = (
                     (times[number], Fraction(1, 1000)) if times else (number, Fraction(1, rate))
                 )
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
             if voice is not None:
-                _mux_sound(output, voice, sound, 48_000)
+                _mux_sound(output, voice, sound, sound_rate)
         return path.read_bytes()
 
 
@@ -103,3 +116,31 @@ def _mux_sound(output: av.container.OutputContainer, stream: av.AudioStream, sam
         for part in to_format.resample(frame):
             output.mux(stream.encode(part))
     output.mux(stream.encode(None))
+
+
+def remuxed(data: bytes, container: str, moved: Callable[[str, float], float | None]) -> bytes:
+    """The same packets with other times: `moved` gets a packet's kind of stream and its seconds; None leaves it out."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(data)) as source, av.open(file, "w", format=container) as output:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            seconds = None if packet.pts is None else moved(packet.stream.type, float(packet.pts * packet.time_base))
+            if seconds is None:
+                continue
+            lag = packet.pts - packet.dts
+            packet.pts = round(seconds / packet.time_base)
+            packet.dts = packet.pts - lag
+            packet.stream = streams[packet.stream_index]
+            output.mux(packet)
+    return file.getvalue()
+
+
+def chunk(name: bytes, *parts: bytes) -> bytes:
+    """A box of an MP4 file."""
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def numbers32(*values: int) -> bytes:
+    """Big-endian 32-bit numbers."""
+    return struct.pack(f">{len(values)}I", *values)

@@ -30,6 +30,7 @@ SMALL = MediaLimits(
 NOT_AN_IMAGE = "is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or it is broken"
 BROKEN_IMAGE = "the image is broken or cut short"
 NOT_SOUND = "is not a WAV, FLAC, MP3, OGG, Opus, M4A, AAC or AIFF file, nor an MP4, MOV, WebM or MKV with sound"
+CUT = "is cut short: the end of the file is missing, and nothing can be read without it"
 NOT_VIDEO = "is not an MP4, MOV, WebM or MKV video"
 
 
@@ -206,30 +207,17 @@ SOUNDS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("text.wav", b"hello, this is no sound", {}, "{}/text.wav: " + NOT_SOUND + ", or it is broken"),
     ("list.m3u8", PLAYLIST, {}, "{}/list.m3u8: " + NOT_SOUND),
     ("picture.mp3", image_bytes(picture(90, 90), "PNG"), {}, "{}/picture.mp3: " + NOT_SOUND),
-    ("half.wav", wav_bytes(tone(1))[:9000], {}, "{}/half.wav: is cut short: the end of the file is missing"),
     (
         "half.ogg",
         lambda: encoded_sound(tone(1, 48_000), 48_000, "libopus", "ogg")[:4000],
         {},
-        "{}/half.ogg: is cut short: the end of the file is missing",
-    ),
-    (
-        "half.mp3",
-        lambda: encoded_sound(tone(3, 48_000), 48_000, "libmp3lame", "mp3")[:9000],
-        {},
-        "{}/half.mp3: is cut short: the end of the file is missing",
-    ),
-    (
-        "half.flac",
-        wav_bytes(tone(2), format="FLAC")[:5000],
-        {},
-        "{}/half.flac: is cut short: only 0.3 of 2.0 s are there",
+        "{}/half.ogg: " + CUT,
     ),
     (
         "half.m4a",
         lambda: encoded_sound(tone(1, 48_000), 48_000, "aac", "ipod")[:4000],
         {},
-        "{}/half.m4a: " + NOT_SOUND + ", or it is broken",
+        "{}/half.m4a: " + CUT,
     ),
     ("header-only.wav", wav_bytes(tone(0)), {}, "{}/header-only.wav: has no sound in it"),
     ("silent.mp4", lambda: video_bytes(3), {}, "{}/silent.mp4: has no sound in it"),
@@ -245,7 +233,12 @@ SOUNDS: list[tuple[str, Any, dict[str, Any], str]] = [
         {},
         "{}/fast.wav: " + NOT_SOUND + ", or it is broken",
     ),
-    ("slow.wav", forged_wav(rate=1), {}, "{}/slow.wav: the sound is longer than the limit of 10500 s; cut it first"),
+    (
+        "slow.wav",
+        forged_wav(rate=1),
+        {},
+        "{}/slow.wav: states a sample rate of 1 Hz; 1000 to 768000 Hz are accepted",
+    ),
     (
         "odd-rate.wav",
         forged_wav(rate=900_000),
@@ -284,14 +277,8 @@ VIDEOS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("text.mp4", b"hello, this is no video", {}, "{}/text.mp4: " + NOT_VIDEO + ", or it is broken"),
     ("list.mp4", PLAYLIST, {}, "{}/list.mp4: " + NOT_VIDEO + ", or it is broken"),
     ("moving.mp4", image_bytes(picture(90, 90), "GIF"), {}, "{}/moving.mp4: " + NOT_VIDEO),
-    ("half.mp4", lambda: video_bytes(30)[:1500], {}, "{}/half.mp4: " + NOT_VIDEO + ", or it is broken"),
-    ("cut.mp4", lambda: moov_first(count=30)[:-800], {}, "{}/cut.mp4: is cut short: only 0.1 of 3.0 s are there"),
-    (
-        "cut.webm",
-        lambda: video_bytes(30, codec="libvpx-vp9", container="webm")[:-1200],
-        {},
-        "{}/cut.webm: is cut short: only 0.6 of 3.0 s are there",
-    ),
+    ("half.mp4", lambda: video_bytes(30)[:1500], {}, "{}/half.mp4: " + CUT),
+    ("cut.mp4", lambda: moov_first(count=30)[:-800], {}, "{}/cut.mp4: the video has no frames that can be decoded"),
     (
         "sound.m4a",
         lambda: encoded_sound(tone(1, 48_000), 48_000, "aac", "ipod"),

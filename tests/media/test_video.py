@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,81 @@ def test_a_phones_rotation_is_applied(rotation: int) -> None:
     brightness = {turn: float(frame.pixels[edge].mean()) for turn, edge in edges.items()}
     assert max(brightness, key=lambda turn: brightness[turn]) == rotation
     assert brightness[rotation] > 240
+
+
+@pytest.mark.parametrize(
+    ("matrix", "edge"),
+    [
+        ((1, 0, 0, 1), "top"),
+        ((-1, 0, 0, -1), "bottom"),
+        ((0, 1, -1, 0), "right"),
+        ((0, -1, 1, 0), "left"),
+        ((-1, 0, 0, 1), "top"),
+        ((1, 0, 0, -1), "bottom"),
+        ((0, 1, 1, 0), "left"),
+        ((0, -1, -1, 0), "right"),
+    ],
+)
+def test_display_matrices(matrix: tuple[int, int, int, int], edge: str) -> None:
+    """The matrix sends a pixel's (x, y) to (a x + c y, b x + d y); the white bar is stored at the top."""
+    film = bytearray(video_bytes(2, (192, 96), flag=True))
+    start = film.index(b"tkhd") + 44
+    a, b, c, d = (number << 16 for number in matrix)
+    film[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    frame = load_video(bytes(film)).frames[0]
+    columns, rows = (frame.positions.max(axis=0) + 1).tolist()
+    shown = frame.pixels.reshape(rows, columns, 48, 48, 3).swapaxes(1, 2).reshape(rows * 48, columns * 48, 3)
+    sides = {"top": shown[:20], "bottom": shown[-20:], "left": shown[:, :20], "right": shown[:, -20:]}
+    assert min(sides, key=lambda side: abs(255 - float(np.median(sides[side])))) == edge
+    # a red flag is stored at the bottom left
+    x, y = np.array(matrix).reshape(2, 2).T @ (-1, 1)
+    redness = shown[..., 0].astype(int) - shown[..., 2]
+    corner = redness[20:-20, 20:-20][:: int(y), :: int(x)][-60:, -60:]
+    assert corner.mean() > 60
+
+
+@pytest.mark.parametrize(
+    ("aspect", "rotation", "grid"),
+    [((4, 3), None, (12, 5)), ((1, 1), None, (10, 6)), ((1, 2), None, (7, 9)), ((4, 3), 90, (5, 12))],
+)
+def test_pixels_that_are_no_squares(aspect: tuple[int, int], rotation: int | None, grid: tuple[int, int]) -> None:
+    frame = load_video(video_bytes(2, (320, 192), aspect=aspect, rotation=rotation)).frames[0]
+    assert tuple((frame.positions.max(axis=0) + 1).tolist()) == grid
+
+
+def test_slow_film_without_reordered_frames() -> None:
+    """FFmpeg expects later frames to be shown first, and so guesses a start that is several frames late."""
+    video = load_video(video_bytes(60, rate=1, container="matroska", encoder={"bf": "0"}))
+    assert (len(video.frames), video.timestamps[-1], video.notes) == (32, 58.0, ())
+
+
+@pytest.mark.parametrize("container", ["webm", "matroska"])
+def test_the_recorders_clock_is_no_length(container: str) -> None:
+    """A screen recorder goes on after the last frame, and its header says so."""
+    film = bytearray(video_bytes(20, codec="libvpx-vp9", container=container))
+    at = film.index(b"\x44\x89\x88") + 3
+    film[at : at + 8] = struct.pack(">d", 15_000.0)
+    video = load_video(bytes(film))
+    assert (numbers(video), video.notes) == (list(range(20)), ())
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("mpegts", "libx264"), ("avi", "libx264"), ("flv", "libx264"), ("mpeg", "mpeg2video")],
+)
+def test_containers_of_cameras(container: str, codec: str) -> None:
+    video = load_video(video_bytes(30, rate=25, container=container, codec=codec), max_frames=6)
+    assert numbers(video) == [0, 5, 10, 15, 20, 25]
+    assert video.timestamps == pytest.approx([n / 25 for n in (0, 5, 10, 15, 20, 25)], abs=0.02)
+
+
+def test_a_damaged_film_is_used_with_a_note() -> None:
+    film = bytearray(video_bytes(60, (320, 192), encoder={"g": "12", "crf": "10"}))
+    middle = len(film) // 2
+    film[middle : middle + 1000] = bytes(1000)
+    video = load_video(bytes(film))
+    assert len(video.frames) == 32
+    assert "bytes: is damaged: some of its frames can't be decoded; the others are used" in video.notes
 
 
 def test_soundtrack() -> None:
