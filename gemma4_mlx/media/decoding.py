@@ -38,8 +38,9 @@ _FORMATS = {
     "dbl": ("f8", 1.0),
 }
 _FORGIVEN_PACKETS = 2  # a file cut out of another begins and ends in the middle of a packet
+_CLOCKLESS_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts")  # FFmpeg adds up packets, also those that are none
 # Formats whose packets are found by a mark in the data: in noise there are many that are none.
-_MARKED_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg")
+_MARKED_FORMATS = (*_CLOCKLESS_FORMATS, "mpegts", "mpeg")
 
 
 class SoundBlocks:
@@ -92,10 +93,12 @@ class SoundBlocks:
         # Ogg says what is padding, and MP4 if its first packet lies before zero.
         told = container.format.name == "ogg" or (first.pts or 0) < 0
         self.is_padded = not told and not is_lossless(stream)
-        seconds = 0.0
+        has_clock = container.format.name not in _CLOCKLESS_FORMATS
+        tick, seconds = float(stream.time_base or 0), 0.0
         for frame in _frames(container, stream, itertools.chain([first], packets), source):
             check_shape(frame.sample_rate, len(frame.layout.channels), source.name)
-            block = Block(frame.sample_rate, _mono(frame), _start(frame, stream))
+            start = frame.pts * tick if has_clock and frame.pts is not None else None
+            block = Block(frame.sample_rate, _mono(frame), start)
             seconds += block.seconds
             yield block
         if self._kind == "audio":  # of a film its frames tell
@@ -107,12 +110,6 @@ def _start_seconds(container: "InputContainer") -> float | None:
     streams = [stream for stream in container.streams if stream.type in ("audio", "video")]
     starts = [float(s.start_time * s.time_base) for s in streams if s.start_time is not None and s.time_base]
     return min(starts) if len(starts) > 1 else None
-
-
-def _start(frame: "AudioFrame", stream: "Stream") -> float | None:
-    """When the frame begins on the file's clock, in seconds; the last frames don't say their time base."""
-    tick = frame.time_base or stream.time_base
-    return float(frame.pts * tick) if frame.pts is not None and tick else None
 
 
 def _frames(

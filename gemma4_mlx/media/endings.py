@@ -23,7 +23,7 @@ def note_cut(source: Source, format: str, seconds: float, stated: float | None) 
     """Note that the file is cut short if it is: `seconds` are there, its header states `stated`."""
     is_short = stated is not None and seconds < stated - _LENGTH_TOLERANCE
     with source.opened() as file:
-        is_stated = format in _STATE_LENGTH or (format == "mp3" and _xing(file) is not None)
+        is_stated = format in _STATE_LENGTH or (format == "mp3" and _is_one_mp3(file))
         if not (is_short and is_stated) and not is_cut_short(file):
             return
     if is_short:
@@ -93,6 +93,12 @@ def _mp3_is_cut(stream: IO[bytes], end: int) -> bool:
     """Compare the size with the bytes that the header counts, if there is one."""
     header = _xing(stream)
     return header is not None and sum(header) > end + _MP3_SLACK_BYTES
+
+
+def _is_one_mp3(stream: IO[bytes]) -> bool:
+    """Whether a header counts the whole file: not its beginning only, as in files that were put together."""
+    header, end = _xing(stream), stream.seek(0, os.SEEK_END)
+    return header is not None and abs(sum(header) - end) <= _MP3_SLACK_BYTES
 
 
 def _xing(stream: IO[bytes]) -> tuple[int, int] | None:

@@ -172,7 +172,9 @@ def _video_stream(container: "InputContainer", name: str, limits: MediaLimits) -
     if stream is None:
         raise GemmaError(f"{name}: has no video in it")
     video: VideoStream = stream  # type: ignore[assignment]
-    if not 0 < video.width * video.height <= limits.max_frame_pixels:
+    if not video.width * video.height:
+        raise GemmaError(f"{name}: the video has no frames that can be decoded")
+    if video.width * video.height > limits.max_frame_pixels:
         raise GemmaError(
             f"{name}: frames of {video.width} x {video.height} pixels are not decoded; scale it down first"
         )

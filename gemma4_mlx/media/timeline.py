@@ -84,7 +84,8 @@ def start_at(blocks: Iterator[Block], origin: float | None, source: Source, limi
             yield from silence(late, first.rate)
         if late < -_JITTER:
             source.note(f"the first {-late:.1f} s of its sound, before the first frame, are left out")
-        yield from _dropped(itertools.chain([first], blocks), -late if late < -_JITTER else 0.0)
+        rest = itertools.chain([first], blocks)
+        yield from _dropped(rest, -late) if late < -_JITTER else rest
 
 
 def _dropped(blocks: Iterable[Block], seconds: float) -> Iterator[Block]:
