@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _MOVIE_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv"
-_SOUND_DEMUXERS = "wav,w64,flac,mp3,ogg,aac,aiff,amr,au,caf,ac3,eac3,dts,wv," + _MOVIE_DEMUXERS
+_SOUND_DEMUXERS = "wav,w64,flac,mp3,ogg,aac,aiff,amr,au,caf,ac3,eac3,dts,wv,voc," + _MOVIE_DEMUXERS
 _DEMUXERS = {"audio": _SOUND_DEMUXERS, "video": _MOVIE_DEMUXERS}
 _NAMES = {
     "audio": "a WAV, FLAC, MP3, OGG, Opus, M4A, AAC or AIFF file, nor an MP4, MOV, WebM or MKV with sound",

@@ -15,6 +15,7 @@ _OGG_TAIL_BYTES = 2 * 65_307  # two pages of the largest size
 _OGG_HEADER_BYTES = 27
 _MP3_SLACK_BYTES = 4096  # some encoders count a frame or a tag too many
 _LENGTH_TOLERANCE = 0.5  # seconds
+_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip")  # of MP4 and MOV
 # The headers of these state a length that is a fact; those of others hold guesses, or the recorder's clock.
 _STATE_LENGTH = ("w64", "flac", "aiff", "au", "caf", "wv", "ogg")
 
@@ -36,8 +37,9 @@ def is_cut_short(file: IO[bytes]) -> bool:
     """Whether the file visibly ends inside something it has begun; False for a format that doesn't show it."""
     size = file.seek(0, os.SEEK_END)
     head = _first(file, 8)
-    kind = head[4:] if head[4:] == b"ftyp" else head[:4]
-    return _CHECKS.get(kind, _mp3_is_cut)(file, size)
+    if head[4:] in _FIRST_BOXES:
+        return any(box.end > size for box in top_boxes(file, size))
+    return _CHECKS.get(head[:4], _mp3_is_cut)(file, size)
 
 
 def _first(stream: IO[bytes], count: int) -> bytes:
@@ -125,15 +127,10 @@ def _matroska_is_cut(stream: IO[bytes], end: int) -> bool:
     return any(element.end is not None and element.end > end for element in top_elements(stream, end))
 
 
-def _mp4_is_cut(stream: IO[bytes], end: int) -> bool:
-    return any(box.end > end for box in top_boxes(stream, end))
-
-
 _CHECKS: dict[bytes, Callable[[IO[bytes], int], bool]] = {
     b"RIFF": _riff_is_cut,
     b"caff": _caf_is_cut,
     b"riff": _w64_is_cut,
     b"OggS": _ogg_is_cut,
     b"\x1a\x45\xdf\xa3": _matroska_is_cut,
-    b"ftyp": _mp4_is_cut,
 }
