@@ -129,11 +129,15 @@ def read_packets(container: "InputContainer", stream: "Stream | None", source: S
     """The packets of one stream or of all, as far as the file can be read."""
     import av
 
-    try:
-        packets = container.demux(stream) if stream else container.demux()
-        yield from (packet for packet in packets if packet.size)
-    except av.FFmpegError:
-        source.note("is damaged and can't be read to its end; what comes before is used")
+    while True:
+        try:
+            packets = container.demux(stream) if stream else container.demux()
+            yield from (packet for packet in packets if packet.size)
+        except IndexError:
+            continue  # a stream began in mid-file (MPEG-TS, FLV): av knows none of it and stops, but can go on
+        except av.FFmpegError:
+            source.note("is damaged and can't be read to its end; what comes before is used")
+        return
 
 
 def check_length(seconds: float, kind: str, name: str, limit: float) -> None:

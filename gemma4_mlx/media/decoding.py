@@ -147,11 +147,12 @@ def check_shape(rate: int, channels: int, name: str) -> None:
 def _mono(frame: "AudioFrame") -> np.ndarray:
     """The mean of a decoded frame's channels: float32 (samples,)."""
     dtype, full_scale = _FORMATS[frame.format.name.removesuffix("p")]
-    channels = 1 if frame.format.is_planar else len(frame.layout.channels)
-    planes = [np.frombuffer(memoryview(plane), dtype)[: frame.samples * channels] for plane in frame.planes]
-    return mono_mean(
-        np.stack(planes, axis=1) if frame.format.is_planar else planes[0].reshape(-1, channels), full_scale
-    )
+    channels, is_planar = len(frame.layout.channels), frame.format.is_planar
+    # with more than eight channels av takes what lies in memory after the planes for planes too
+    planes = frame.planes[: channels if is_planar else 1]
+    width = 1 if is_planar else channels
+    samples = [np.frombuffer(memoryview(plane), dtype)[: frame.samples * width] for plane in planes]
+    return mono_mean(np.stack(samples, axis=1) if is_planar else samples[0].reshape(-1, channels), full_scale)
 
 
 def mono_mean(samples: np.ndarray, full_scale: float) -> np.ndarray:

@@ -5,6 +5,7 @@ import io
 import struct
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soxr
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from media.media_files import encoded_sound, tone, video_bytes, wav_bytes
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media import decoding
 from gemma4_mlx.media.audio import load_audio, to_clips
 
 NOISE = np.random.default_rng(0).integers(-32768, 32768, 5_000).astype(np.int16)
@@ -60,6 +62,13 @@ def test_channels_are_averaged(channels: int) -> None:
     samples = np.random.default_rng(2).uniform(-1, 1, (2_000, channels)).astype(np.float32)
     got = joined(load_audio(wav_bytes(samples, subtype="FLOAT")), 2_000)
     assert np.array_equal(got, samples.mean(axis=1))
+
+
+def test_more_than_eight_channels_in_planes() -> None:
+    frame: Any = av.AudioFrame(format="fltp", layout="hexadecagonal", samples=1_024)
+    for number, plane in enumerate(frame.planes[:16]):
+        plane.update(np.full(1_024, number / 16, np.float32).tobytes().ljust(plane.buffer_size, b"\0"))
+    assert np.array_equal(decoding._mono(frame), np.full(1_024, 7.5 / 16, np.float32))
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000, 12_345])
