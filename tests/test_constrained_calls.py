@@ -7,7 +7,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from gemma4_mlx import GemmaError, api
+from gemma4_mlx import api
 from gemma4_mlx.commands import generate
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.prompt.tools import read_tools
@@ -89,8 +89,7 @@ def test_random_weights_write_valid_calls(
 
 
 def test_calls_are_free_if_that_is_asked_for(eager: Callable[..., list[Any]]) -> None:
-    with pytest.raises(GemmaError, match="tool call"):
-        eager("Hello", seed=1, constrain_calls=False)
+    assert any(piece.malformed for piece in eager("Hello", seed=1, constrain_calls=False))
 
 
 def test_guessing_ahead_changes_no_token(eager: Callable[..., list[Any]]) -> None:
