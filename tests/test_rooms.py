@@ -8,16 +8,17 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gemma4_mlx"
 MAY_IMPORT = {
     "errors": set(),
+    "files": {"errors"},
     "config": {"errors"},
     "media": {"errors"},
     "prompt": {"errors", "config", "media"},
     "model": {"errors", "config", "media", "prompt"},
-    "checkpoint": {"errors", "config", "model", "__version__"},
-    "engine": {"errors", "config", "prompt", "model"},
+    "checkpoint": {"errors", "files", "config", "model", "__version__"},
+    "engine": {"errors", "files", "config", "prompt", "model"},
     "mcp": {"errors", "config", "prompt"},
     "agent": {"errors", "prompt"},
     "api": {"errors", "prompt", "model", "checkpoint", "engine"},
-    "measure": {"errors", "config", "media", "prompt", "model", "engine", "api", "__version__"},
+    "measure": {"errors", "files", "config", "media", "prompt", "model", "engine", "api", "__version__"},
 }
 
 

@@ -21,6 +21,7 @@ from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig, read_json
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
+from gemma4_mlx.files import write_atomically
 from gemma4_mlx.model.unified import Gemma4Unified
 
 COPIED = (
@@ -90,7 +91,7 @@ def convert(
         _write_companions(folder, source, origin or source.resolve().name, options)
         # Last, so that a folder with a configuration is whole.
         config_json = conversion.config_json(read_json(source / "config.json"))
-        (folder / "config.json").write_text(json.dumps(config_json, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / "config.json", json.dumps(config_json, indent=2) + "\n")
     return Written(total, conversion.weight_count)
 
 
@@ -256,7 +257,7 @@ def _write_companions(folder: Path, source: Path, origin: str, options: ConvertO
         (folder / TEMPLATES).mkdir(exist_ok=True)
         shutil.copyfile(path, folder / TEMPLATES / path.name)
     card = model_card(origin, options.quantization, options.dequantize, options.dtype)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    write_atomically(folder / "README.md", card)
 
 
 def _check_direction(packed: Mapping[str, nn.Module], options: ConvertOptions) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.files import write_atomically
 
 SHARD_BYTES = 900_000_000
 METADATA = {"format": "mlx"}
@@ -45,8 +46,7 @@ class ShardWriter:
             "metadata": {"total_size": self._total},
             "weight_map": {tensor: names[shard] for tensor, shard in sorted(self._shard_of.items())},
         }
-        path = self._folder / "model.safetensors.index.json"
-        path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        write_atomically(self._folder / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
 
     def _flush(self) -> None:
         try:

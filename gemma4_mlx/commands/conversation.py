@@ -7,11 +7,11 @@ API takes it too. A film's sound is a part of its own without a path: it comes b
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.files import write_atomically
 from gemma4_mlx.prompt.turns import Message, Part, decode, soundtracks_behind, user_turn
 
 if TYPE_CHECKING:
@@ -30,21 +30,9 @@ def attach(kind: "MediaKind", source: str, options: "MediaOptions") -> list[Part
 
 
 def save(messages: Sequence[Message], path: str) -> Path:
-    """Writes messages as JSON, whole or not at all; returns where. Raises GemmaError."""
-    target = Path(path).expanduser().resolve()
-    if not target.parent.is_dir():
-        raise GemmaError(f"{path}: not written, as there is no folder {target.parent}; make it first")
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        text = json.dumps([_as_json(message) for message in messages], ensure_ascii=False, indent=2)
-        unfinished.write_text(f"{text}\n", encoding="utf-8")
-        os.replace(unfinished, target)
-    except OSError as error:
-        raise GemmaError(f"{path}: can't be written ({one_line(error)})") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
-    return target
+    """Write messages as JSON, whole or not at all and for nobody else to read; return where. Raises GemmaError."""
+    text = json.dumps([_as_json(message) for message in messages], ensure_ascii=False, indent=2)
+    return write_atomically(path, f"{text}\n", private=True)
 
 
 def load(path: str, options: "MediaOptions") -> list[Message]:

@@ -6,7 +6,6 @@ byte is noticed, be it of a number, a name or a size.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -18,6 +17,7 @@ import numpy as np
 
 from gemma4_mlx.engine.session import Session, Snapshot
 from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.files import write_atomically
 from gemma4_mlx.model.cache import Cache, SlidingCache
 from gemma4_mlx.model.fingerprint import fingerprint
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -36,21 +36,15 @@ def save(session: Session, path: str | Path) -> None:
     What the caches do not hold, such as a reply's last token, is left out and will be read again. Raises GemmaError
     where there is nothing to save, or no room for it.
     """
-    path = Path(path).expanduser().resolve()
     session.go_back(session.held)
     if not session.ids:
         raise GemmaError(f"{path}: not written, as nothing was read yet")
-    if not path.parent.is_dir():
-        raise GemmaError(f"{path}: not written, as there is no folder {path.parent}; make it first")
-    part = path.with_name(f".{path.name}.{os.getpid()}.safetensors")
-    try:
+
+    def write(part: Path) -> None:
         mx.save_safetensors(str(part), _tensors(session), _metadata(session))
         _write_checksum(part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        raise GemmaError(f"{path}: can't be written ({one_line(error)}); is the disk full?") from None
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_atomically(path, write, private=True, ending=".safetensors")
 
 
 def load(
@@ -147,8 +141,6 @@ def _write_checksum(path: Path) -> None:
         checksum = _checksum(text, file)
         file.seek(8 + text.index(NO_CHECKSUM.encode()))
         file.write(checksum.encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _verified(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import mlx.core as mx
 
 from gemma4_mlx.config import TextConfig
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.files import write_atomically
 from gemma4_mlx.measure.fill import cache_bytes
 from gemma4_mlx.measure.report import Report, Row
 
@@ -43,10 +44,12 @@ def draw(report: Report, text: TextConfig, dtype: mx.Dtype, path: Path) -> None:
     machine, checkpoint = report.machine, report.checkpoint
     title = f"{checkpoint.name} on {machine.chip} ({machine.device}), MLX {machine.mlx}, {report.started[:10]}"
     figure.suptitle(title, fontsize=11)
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise GemmaError(f"{path}: the picture can't be written ({error})") from None
+    kind = path.suffix[1:].lower() or "png"
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise GemmaError(
+            f"{path}: the picture can't be written (no format is called {kind}); name it .png, .svg or .pdf"
+        )
+    write_atomically(path, lambda part: figure.savefig(part, dpi=150, format=kind))
 
 
 def _draw_speed(axes: "Axes", rows: Sequence[Row]) -> None:

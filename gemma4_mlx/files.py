@@ -1,0 +1,129 @@
+"""Files written whole or not at all: what is there stays until the new one is complete, and no reader sees a part.
+
+The unfinished file lies in the same folder under a name that nobody can foresee, so that no link can wait for it. It is
+locked as long as its writer lives; whoever writes into the folder later removes those of writers that were killed.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gemma4_mlx.errors import GemmaError, one_line
+
+PREFIX, SUFFIX = ".gemma4_mlx-", ".part"
+ANYONES = 0o666
+"""Permission bits before the umask takes its own away."""
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def write_atomically(
+    path: str | Path, content: str | bytes | Callable[[Path], None], *, private: bool = False, ending: str = ""
+) -> Path:
+    """Write a file in the place of the one that is there, if there is one; return where, links followed.
+
+    `content` may be a function that writes the file it is given, whose name ends in `ending`. A file of one's own keeps
+    its permission bits; a new one is its owner's alone if `private`, else as the umask says.
+
+    Raises:
+        GemmaError: it can't be written. Nothing is left behind then.
+    """
+    try:
+        target = Path(os.path.realpath(os.path.expanduser(path)))
+        if not target.parent.is_dir():
+            raise GemmaError(f"{path}: not written, as there is no folder {target.parent}; make it first")
+        mode = _mode(target, private)
+        with _unfinished(target.parent, ending) as (part, handle):
+            _fill(part, content)
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+            os.replace(part, target)
+    except (OSError, RuntimeError, ValueError) as error:  # MLX raises RuntimeError, whatever the reason
+        raise GemmaError(f"{path}: can't be written ({one_line(error)}); {_cure(error)}") from None
+    return target
+
+
+def _fill(part: Path, content: str | bytes | Callable[[Path], None]) -> None:
+    if callable(content):
+        content(part)
+    else:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _mode(target: Path, private: bool) -> int:
+    """Permission bits of the file to come. Raises OSError if what is there is not to be replaced."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return 0o600 if private else ANYONES & ~_umask()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a device or a pipe")
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is write-protected")
+    if status.st_uid != os.geteuid():  # somebody else chose those bits
+        return 0o600 if private else ANYONES & ~_umask()
+    return stat.S_IMODE(status.st_mode) & 0o777
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+@contextmanager
+def _unfinished(folder: Path, ending: str) -> Iterator[tuple[Path, int]]:
+    """A new file in the folder and its handle; afterwards it is gone, if it was not renamed."""
+    _sweep(folder)
+    handle, name = _locked_file(folder, ending)
+    try:
+        yield Path(name), handle
+    finally:
+        with suppress(OSError):
+            os.unlink(name)
+        os.close(handle)
+
+
+def _locked_file(folder: Path, ending: str) -> tuple[int, str]:
+    """A new file that is locked as long as its handle is open."""
+    while True:
+        handle, name = tempfile.mkstemp(f"{SUFFIX}{ending}", PREFIX, folder)
+        with suppress(OSError):  # where files can't be locked, none is swept either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # it was swept before it was locked
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the unfinished files of writers that were killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX) and SUFFIX in entry.name:
+                with suppress(OSError):
+                    _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(path: str) -> None:
+    """Remove an ordinary file of one's own that no writer holds. Raises OSError if it can't be opened or locked."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    finally:
+        os.close(handle)
+
+
+def _cure(error: BaseException) -> str:
+    full = error.errno in FULL if isinstance(error, OSError) else isinstance(error, RuntimeError)
+    return "is the disk full?" if full else "choose another name or place"

@@ -1,0 +1,199 @@
+"""Files are written whole or not at all, under names that nobody can foresee, and read by nobody else."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.files import write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def bits(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_bytes_and_what_a_function_writes(tmp_path: Path) -> None:
+    assert write_atomically(tmp_path / "a", "caf\u00e9") == tmp_path.resolve() / "a"
+    write_atomically(tmp_path / "b", b"\xff")
+    write_atomically(
+        tmp_path / "c", lambda part: mx.save_safetensors(str(part), {"x": mx.ones(3)}), ending=".safetensors"
+    )
+    assert (tmp_path / "a").read_bytes() == b"caf\xc3\xa9"
+    assert (tmp_path / "b").read_bytes() == b"\xff"
+    assert mx.load(str(tmp_path / "c"), format="safetensors")["x"].tolist() == [1, 1, 1]
+    assert names(tmp_path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("private", "expected"), [(True, 0o600), (False, 0o644)])
+def test_a_new_file_is_ones_own_if_it_is_private(tmp_path: Path, private: bool, expected: int) -> None:
+    write_atomically(tmp_path / "a", "new", private=private)
+    assert bits(tmp_path / "a") == expected
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o700])
+@pytest.mark.parametrize("private", [True, False])
+def test_an_existing_file_keeps_its_permissions(tmp_path: Path, mode: int, private: bool) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(mode)
+    write_atomically(tmp_path / "a", "new", private=private)
+    assert (bits(tmp_path / "a"), (tmp_path / "a").read_text()) == (mode, "new")
+
+
+def test_while_it_is_written_nobody_else_reads_it_and_its_name_is_new_each_time(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def write(part: Path) -> None:
+        part.write_text("new")
+        seen.append((part.name, bits(part)))
+
+    for _ in range(3):
+        write_atomically(tmp_path / "a", write)
+    assert {mode for _, mode in seen} == {0o600}
+    assert len({name for name, _ in seen}) == 3
+
+
+def test_the_users_own_link_is_followed_and_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_atomically(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def _link(path: Path) -> None:
+    path.symlink_to(path.parent / "victim")
+
+
+def _broken_link(path: Path) -> None:
+    path.symlink_to("/nowhere")
+
+
+@pytest.mark.parametrize("plant", [_link, _broken_link, os.mkfifo, os.mkdir], ids=["link", "broken", "pipe", "folder"])
+def test_what_somebody_planted_is_neither_followed_nor_removed(tmp_path: Path, plant: object) -> None:
+    (tmp_path / "victim").write_text("mine")
+    assert callable(plant)
+    for name in (f".a.{os.getpid()}", f".a.{os.getpid()}.safetensors", ".gemma4_mlx-1.part"):
+        plant(tmp_path / name)
+    before = names(tmp_path)
+    write_atomically(tmp_path / "a", "new")
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert names(tmp_path) == sorted([*before, "a"])
+
+
+KILLED = """
+import os, sys, time
+from gemma4_mlx.files import write_atomically
+def write(part):
+    part.write_bytes(b"0" * 100_000)
+    print("writing", flush=True)
+    time.sleep(60)
+write_atomically(sys.argv[1], write)
+"""
+
+
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / name], stdout=subprocess.PIPE, cwd=ROOT)
+        for name in ("a", "b")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+    write_atomically(tmp_path / "c", "new")
+    assert len(names(tmp_path)) == 3
+    writers[0].kill()
+    writers[0].wait()
+    write_atomically(tmp_path / "c", "new")
+    left = names(tmp_path)
+    writers[1].send_signal(signal.SIGINT)  # an interrupt cleans up by itself
+    writers[1].wait()
+    assert len(left) == 2
+    assert names(tmp_path) == ["c"]
+
+
+def test_files_of_other_names_are_not_swept(tmp_path: Path) -> None:
+    others = [".a.123", ".gemma4_mlx", "gemma4_mlx-1.part", ".gemma4_mlx-notes", "a.part"]
+    for name in others:
+        (tmp_path / name).write_text("somebody's")
+        os.utime(tmp_path / name, (time.time() - 1e6,) * 2)
+    write_atomically(tmp_path / "a", "new")
+    assert names(tmp_path) == sorted([*others, "a"])
+
+
+def _full(part: Path) -> None:
+    part.write_text("some of it")
+    raise OSError(28, "No space left on device")
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a", _full, r"a: can't be written \(.*No space left on device\); is the disk full\?$"),
+        ("a", lambda _: _raise(RuntimeError("no")), r"a: can't be written \(no\); is the disk full\?$"),
+        ("a", lambda _: _raise(GemmaError("said already")), "^said already$"),
+        ("none/a", "new", "none/a: not written, as there is no folder .*none; make it first$"),
+        ("folder", "new", r"folder: can't be written \(.*it is a folder\); choose another name or place$"),
+        ("pipe", "new", r"pipe: can't be written \(.*it is a device or a pipe\); choose another name or place$"),
+        ("loop", "new", r"loop: can't be written \(.*\); choose another name or place$"),
+        ("x" * 300, "new", r"x: can't be written \(.*too long.*\); choose another name or place$"),
+        ("a\0b", "new", "can't be written"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_written_is_one_line_and_leaves_nothing(
+    tmp_path: Path, name: str, content: object, line: str
+) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    before = names(tmp_path)
+    with pytest.raises(GemmaError, match=line) as error:
+        write_atomically(tmp_path / name, content)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    assert names(tmp_path) == before
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_devices_are_never_replaced() -> None:
+    with pytest.raises(GemmaError, match="it is a device or a pipe"):
+        write_atomically("/dev/null", "new")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    write_atomically(tmp_path / ("x" * 255), "new")
+    assert names(tmp_path) == ["x" * 255]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_write_protected_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(0o444)
+    with pytest.raises(GemmaError, match="write-protected"):
+        write_atomically(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
