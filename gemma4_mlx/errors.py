@@ -7,6 +7,8 @@ What can be used as far as it goes is no error but a note: `note` logs it, as a 
 
 import logging
 
+from gemma4_mlx.characters import replace_hidden
+
 LOGGER = logging.getLogger("gemma4_mlx")
 """Where notes go. Without a handler Python writes them to stderr; the commands show each as a line there."""
 
@@ -35,8 +37,8 @@ def note(text: str) -> None:
 
 
 def visible(text: str) -> str:
-    """Text with "?" for every line break, control character and other character that does not show."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Text with "?" for each line break, tab and hidden character that no emoji or word is spelt with."""
+    return replace_hidden(text, lambda _: "?").replace("\n", "?").replace("\t", "?")
 
 
 def shortened(text: str) -> str:
@@ -46,5 +48,9 @@ def shortened(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line without control characters; its kind where it says nothing."""
-    return visible(" ".join(str(error).split())) or type(error).__name__
+    """What an error says, in one line without control characters; its kind if it says nothing, or fails to."""
+    try:
+        said = str(error)
+    except Exception:  # the error of a tool can be of any kind
+        said = ""
+    return visible(" ".join(said.split())) or type(error).__name__

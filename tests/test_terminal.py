@@ -1,6 +1,8 @@
 """What a terminal is sent: nothing that a model or a tool said may move its cursor or rename its window."""
 
 import io
+import json
+import re
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from gemma4_mlx.agent import ToolResult
+from gemma4_mlx.commands.reply import json_text
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.prompt.calls import ToolCall
 
@@ -69,7 +72,7 @@ def test_calls_and_results_move_no_cursor(screens: Screens) -> None:
     terminal = Terminal(show_thought=True)
     call = ToolCall("look", {"at": "\x9b2J"})
     terminal.show_call(call)
-    assert out.getvalue() == '{"name": "look", "arguments": {"at": "\ufffd2J"}}\n'
+    assert out.getvalue() == '{"name": "look", "arguments": {"at": "\\u009b2J"}}\n'
     terminal.end()
     terminal.show_result(ToolResult(call, "one\n two\x1b[2J"))
     assert err.getvalue() == DIMMED.format('look {"at": "?2J"} -> one two?[2J') + "\n"
@@ -79,3 +82,61 @@ def test_of_a_long_result_the_beginning_is_shown(screens: Screens) -> None:
     _, err = screens(False)
     Terminal(show_thought=False).show_result(ToolResult(ToolCall("look", {}), "ab " * 500))
     assert err.getvalue() == "look {} -> " + "ab " * 40 + "... 1,379 characters more\n"
+
+
+# (what comes in pieces, what a terminal is sent)
+ANSWERS = [
+    (["a\u202e", "exe.gpj"], "a\ufffdexe.gpj"),
+    (["\U0001f469", "\u200d", "\U0001f4bb"], "\U0001f469\u200d\U0001f4bb"),
+    (["a\u200b", "b", "\U000e0061\U000e0062"], "a\ufffdb\ufffd\ufffd"),
+    (["a\u2067b", "\u2069c \u2067d", "e"], "a\u2067b\u2069c \ufffdde"),
+    (["\u0645\u06cc", "\u200c", "\u062e"], "\u0645\u06cc\u200c\u062e"),
+    (["held\u200d"], "held\ufffd"),
+]
+
+
+@pytest.mark.parametrize("channel", ["answer", "thought"])
+@pytest.mark.parametrize("markdown", [False, True])
+@pytest.mark.parametrize(("pieces", "sent"), ANSWERS)
+def test_hidden_characters_show_and_emoji_and_words_stay(
+    screens: Screens, channel: str, markdown: bool, pieces: list[str], sent: str
+) -> None:
+    streams = screens(True)
+    terminal = Terminal(show_thought=True, markdown=markdown)
+    for text in pieces:
+        terminal.show(SimpleNamespace(channel=channel, text=text))  # type: ignore[arg-type]
+    terminal.end()
+    written = streams[channel == "thought"].getvalue()
+    written = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", written)
+    assert written.rstrip("\n").splitlines()[-1].rstrip() == sent
+
+
+@pytest.mark.parametrize("entity", ["&#x202e;", "&zwj;", "&#x200b;", "&shy;", "&rlm;", "&#xe0041;", "&#x2066;"])
+def test_characters_written_as_entities_show_as_well(screens: Screens, entity: str) -> None:
+    out, _ = screens(True)
+    terminal = Terminal(show_thought=True, markdown=True)
+    terminal.show(SimpleNamespace(channel="answer", text=f"a{entity}b [c{entity}](http://d{entity}.example)"))  # type: ignore[arg-type]
+    terminal.end()
+    assert "a\ufffdb c\ufffd" in re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert not set("\u202e\u200d\u200b\xad\u200f\U000e0041\u2066") & set(out.getvalue())
+
+
+def test_notes_and_states_are_shown_whole(screens: Screens) -> None:
+    _, err = screens(True)
+    terminal = Terminal(show_thought=False)
+    terminal.note("3 messages of\x1b[2J \u202etalk\u200b.json\nsecond line")
+    terminal.status("loading \x9b2J")
+    assert err.getvalue() == "3 messages of\u241b[2J \ufffdtalk\ufffd.json\nsecond line\n\r\x1b[Kloading ?2J ..."
+
+
+def test_json_escapes_what_does_not_show_and_reads_the_same() -> None:
+    said = {
+        "content": "a\x7f\x9b\u202e\u200b\U000e0041\u2028b \u2067c\u2069",
+        "kept": "\U0001f469\u200d\U0001f4bb \u00e9",
+    }
+    text = json_text(said)
+    assert json.loads(text) == said
+    assert text == (
+        r'{"content": "a\u007f\u009b\u202e\u200b\udb40\udc41\u2028b \u2067c\u2069", "kept": "'
+        '\U0001f469\u200d\U0001f4bb \u00e9"}'
+    )

@@ -1,7 +1,15 @@
 """The README.md of a converted checkpoint."""
 
+import re
+import shlex
+
 from gemma4_mlx import __version__
 from gemma4_mlx.checkpoint.quantize import Quantization
+from gemma4_mlx.errors import visible
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+PLAIN = re.compile(r"(?!www\.)[^\W_]+(?:[-._][^\W_]+)*", re.IGNORECASE)
+"""Names that Markdown shows as they are."""
 
 CARD = """\
 ---
@@ -30,15 +38,21 @@ The weights are a changed copy of Google's Gemma 4, under the Apache License 2.0
 
 def model_card(origin: str, quantization: Quantization | None, dequantized: bool, dtype: str | None) -> str:
     """Says what the checkpoint was made from, how, and how to run it. `origin` is a repository or a folder's name."""
-    is_repository = "/" in origin
+    is_repository = REPOSITORY.fullmatch(origin) is not None
     return CARD.format(
         base=f"base_model: {origin}\n" if is_repository else "",
-        name=origin.rpartition("/")[2],
-        source=f"[{origin}](https://huggingface.co/{origin})" if is_repository else origin,
+        name=_escaped(origin.rpartition("/")[2] or origin),
+        source=f"[{origin}](https://huggingface.co/{origin})" if is_repository else _escaped(origin),
         version=__version__,
         what=_what(quantization, dequantized, dtype),
         command=" ".join(_command(origin, quantization, dequantized, dtype)),
     )
+
+
+def _escaped(name: str) -> str:
+    """A name in which no Markdown and no HTML has effect."""
+    line = visible(name)
+    return line if PLAIN.fullmatch(line) else "`" + line.replace("`", "'") + "`"
 
 
 def _what(quantization: Quantization | None, dequantized: bool, dtype: str | None) -> str:
@@ -52,7 +66,7 @@ def _what(quantization: Quantization | None, dequantized: bool, dtype: str | Non
 
 
 def _command(origin: str, quantization: Quantization | None, dequantized: bool, dtype: str | None) -> list[str]:
-    words = ["--hf-path", origin, "--mlx-path", "OUT"]
+    words = ["--hf-path", shlex.quote(visible(origin)), "--mlx-path", "OUT"]
     if quantization and quantization.spared_bits:
         words += ["-q", "--quant-predicate", f"mixed_{quantization.bits}_{quantization.spared_bits}"]
         words += ["--q-group-size", str(quantization.group_size)]

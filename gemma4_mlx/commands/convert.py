@@ -7,7 +7,7 @@ from pathlib import Path
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS, RECIPES, Quantization
 from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import UsageError, visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,9 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         written = convert(source, target, options, origin=origin, progress=_progress(terminal))
     finally:
         terminal.clear()
-    print(f"{target}: {written.bytes / 1e9:.2f} GB, {8 * written.bytes / written.weights:.2f} bits a weight")
+    print(
+        f"{visible(str(target))}: {written.bytes / 1e9:.2f} GB, {8 * written.bytes / written.weights:.2f} bits a weight"
+    )
     if args.upload_repo:
         from gemma4_mlx.checkpoint.upload import upload
 

@@ -1,7 +1,6 @@
 """`python -m gemma4_mlx.generate`: one question, one answer on stdout; everything else goes to stderr."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from gemma4_mlx.commands.options import (
 )
 from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
-from gemma4_mlx.commands.reply import Reply
+from gemma4_mlx.commands.reply import Reply, json_text
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, open_tools
 from gemma4_mlx.config import read_given_json
@@ -99,7 +98,7 @@ def answer(args: argparse.Namespace) -> int:
         session = open_session(args.prompt_cache_file, model, prompt, options) if keeps else None
         said = speak(args, terminal, asked, session, toolbox)
     if args.json:
-        print(json.dumps(said.as_dict(), ensure_ascii=False))
+        print(json_text(said.as_dict()))
     if said.last is not None:
         times = {"First token": f"{said.first_token - started:.2f} s"}
         terminal.report(said.report() | (times if args.verbose else {}))

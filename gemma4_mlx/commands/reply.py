@@ -1,9 +1,11 @@
 """What a streamed reply comes to: its texts, its tool calls, and the figures under it."""
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gemma4_mlx.characters import escaped, replace_hidden
 from gemma4_mlx.errors import GemmaError, note, one_line
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ def call_as_dict(call: "ToolCall") -> dict[str, Any]:
 def malformed_as_dict(call: "MalformedCall") -> dict[str, Any]:
     """What was meant as a call and is none, for JSON."""
     return {"name": call.name, "malformed": call.text, "problem": call.problem}
+
+
+def json_text(value: Any) -> str:
+    """JSON in one line, in which hidden characters are escaped: it may go to a terminal."""
+    return replace_hidden(json.dumps(value, ensure_ascii=False), escaped)
 
 
 @dataclass

@@ -1,13 +1,14 @@
 """What people see: the answer on stdout; thought, progress and figures on stderr."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from gemma4_mlx.characters import ShownStream, replace_hidden, symbol
 from gemma4_mlx.commands.common import CLEAR_LINE
-from gemma4_mlx.commands.reply import call_as_dict
+from gemma4_mlx.commands.reply import call_as_dict, json_text
+from gemma4_mlx.errors import visible
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
-# A reply could move the cursor or rename the window; a terminal gets its control characters as visible symbols.
-CONTROL_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
-CONTROL_SYMBOLS |= dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)  # delete and C1, where one character begins a sequence
-
 
 class Terminal:
-    """Streams a reply. Status lines appear only where stderr is a terminal, Markdown only where stdout is one."""
+    """Streams a reply. Status lines appear only if stderr is a terminal, Markdown only if stdout is one.
+
+    What a model, a tool or a file said could move the cursor, rename the window or reorder a line: a terminal gets
+    symbols for characters that do not show. A pipe gets answers as they are.
+    """
 
     def __init__(self, show_thought: bool, markdown: bool = False) -> None:
         self._show_thought = show_thought
@@ -33,17 +34,17 @@ class Terminal:
         self._colour = self._interactive and "NO_COLOR" not in os.environ
         self._status = False
         self._open_line: TextIO | None = None
+        self._shown = ShownStream()
 
     def status(self, text: str) -> None:
         """Shows what is going on, in place of the last status."""
         if self._interactive:
-            print(f"{CLEAR_LINE}{text} ...", end="", file=sys.stderr, flush=True)
+            print(f"{CLEAR_LINE}{visible(text)} ...", end="", file=sys.stderr, flush=True)
             self._status = True
 
     def note(self, text: str) -> None:
         """Says something of its own, terminal or not."""
-        self.clear()
-        print(text, file=sys.stderr, flush=True)
+        self._say(replace_hidden(text, symbol))
 
     def progress(self, done: int, total: int) -> None:
         """Shows how much of the prompt is read."""
@@ -62,7 +63,7 @@ class Terminal:
     def show_call(self, call: "ToolCall") -> None:
         """A call that somebody else is to make, as one line of JSON."""
         self.end()
-        self._write(sys.stdout, json.dumps(call_as_dict(call), ensure_ascii=False) + "\n")
+        self._write(sys.stdout, f"{json_text(call_as_dict(call))}\n")
 
     def show_result(self, result: "ToolResult") -> None:
         """A call that was made and what it came to, in short."""
@@ -70,15 +71,18 @@ class Terminal:
 
         self.end()
         came = beginning(" ".join(result.text.split()), 120)
-        self.note(self._dimmed(f"{call_text(result.call)} -> {came}"))
+        self._say(self._dimmed(f"{call_text(result.call)} -> {came}"))
 
     def end(self) -> None:
         """Ends the line that the reply left open."""
         self.clear()
+        rest = self._shown.end()
         if self._markdown is not None:
+            self._markdown.feed(rest)
             self._markdown.end()
             self._markdown = None
         if self._open_line is not None:
+            self._put(self._open_line, rest)
             print(file=self._open_line, flush=True)
             self._open_line = None
 
@@ -100,7 +104,7 @@ class Terminal:
 
             self.end()
             self._markdown = MarkdownStream()
-        self._markdown.feed(text.translate(CONTROL_SYMBOLS))
+        self._markdown.feed(self._shown.feed(text))
 
     def _dimmed(self, text: str) -> str:
         return f"{DIM}{text}{RESET}" if self._colour and text else text
@@ -109,10 +113,14 @@ class Terminal:
         """Prints what a model said, dimmed on stderr."""
         if not text:
             return
-        if self._markdown is not None:
+        if self._markdown is not None or self._open_line not in (None, stream):
             self.end()
-        if self._open_line not in (None, stream):
-            print(file=self._open_line, flush=True)
-        plain = text.translate(CONTROL_SYMBOLS) if stream.isatty() else text
-        print(self._dimmed(plain) if stream is sys.stderr else plain, end="", file=stream, flush=True)
+        self._put(stream, self._shown.feed(text) if stream.isatty() else text)
         self._open_line = stream
+
+    def _put(self, stream: TextIO, text: str) -> None:
+        print(self._dimmed(text) if stream is sys.stderr else text, end="", file=stream, flush=True)
+
+    def _say(self, line: str) -> None:
+        self.clear()
+        print(line, file=sys.stderr, flush=True)
