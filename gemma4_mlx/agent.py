@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
-from gemma4_mlx.errors import GemmaError, UsageError, one_line
+from gemma4_mlx.errors import GemmaError, Terminated, UsageError, one_line
 from gemma4_mlx.prompt.calls import MAX_CALLS, MalformedCall, ToolCall
 from gemma4_mlx.prompt.reply import Channel
 from gemma4_mlx.prompt.tools import Tool
@@ -108,11 +108,13 @@ def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolC
         return ToolResult(call, "error: the user did not allow this call", failed=True)
     try:
         returned = tool.run(call.arguments)
-    except Exception as error:  # a tool can fail in any way
+    except Terminated:
+        raise
+    except (Exception, SystemExit) as error:  # a tool can fail in any way
         return ToolResult(call, f"error: {type(error).__name__}: {one_line(error)}", failed=True)
     try:
         return ToolResult(call, _as_text(returned))
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # what a tool returns can be of any kind
         said = f"error: {call.name} ran, but its result ({type(returned).__name__}) can't be given as text or JSON"
         return ToolResult(call, f"{said}: {one_line(error)}", failed=True)
 

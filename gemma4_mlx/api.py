@@ -1,5 +1,6 @@
 """The library's front door: load a checkpoint, ask it something."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,9 @@ from gemma4_mlx.prompt.turns import question
 Messages = str | Sequence[Mapping[str, Any]]
 """A user's question, or messages `{"role", "content": str | [{"type": "text" | "image" | "audio" | "video", ...}]}`."""
 
+_USED_IN: dict[str, int] = {}
+"""The process that first loaded or asked a model."""
+
 EARLY_SHARE = 0.9
 """Share of the memory that the whole context may take for weights to load before the prompt is known."""
 
@@ -45,6 +49,7 @@ def load(
     where a prompt could be too much for `memory_limit` (see GenerationOptions). Raises GemmaError where something is
     missing, damaged or of another model.
     """
+    _check_process()
     limit = working_set(memory_limit)
     folder = resolve(str(path_or_repo), revision=revision, offline=offline)
     with ThreadPoolExecutor(1) as pool:
@@ -57,6 +62,15 @@ def load(
             model.prepare()
         # The model knows which inputs have weights; what has none is then refused before it is decoded.
         return model, replace(processor.result(), config=model.config)
+
+
+def _check_process() -> None:
+    """Raises GemmaError in a fork of a process that used MLX: its threads are not there, and it would wait for them."""
+    if _USED_IN.setdefault("pid", os.getpid()) != os.getpid():
+        raise GemmaError(
+            "a fork of a process that has used MLX can't use it: start processes with "
+            'multiprocessing.get_context("spawn"), or fork before the model is loaded'
+        )
 
 
 def plan(
@@ -127,6 +141,7 @@ def stream_generate(
     GemmaError for input that can't be read, and behind the last piece where the reply ends before its JSON does;
     UsageError for options out of range.
     """
+    _check_process()
     if not isinstance(prompt, str) and (images or audio or videos):
         raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
     written = GenerationOptions.from_config(processor.generation_config, **options)

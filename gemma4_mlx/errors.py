@@ -1,6 +1,7 @@
 """The errors a user can cause. Each is one line that says what, why and what to do instead, and carries its exit code.
 
-Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 does not fit into memory, 130 interrupted.
+Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 does not fit into memory, 130 interrupted,
+129 and 143 hung up and told to end.
 
 What can be used as far as it goes is no error but a note: `note` logs it, as a warning of the logger "gemma4_mlx".
 """
@@ -29,6 +30,10 @@ class DoesNotFitError(GemmaError):
     """What is asked for needs more memory than may be used."""
 
     exit_code = 3
+
+
+class Terminated(SystemExit):
+    """The process was told to end. Tools may raise SystemExit, which ends only their call."""
 
 
 def note(text: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -61,8 +63,8 @@ def _read_server(name: str, entry: Any) -> Server:
 def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
     """Starts the servers and gives their tools; ends the servers afterwards.
 
-    A tool whose name another server has as well is called SERVER.TOOL; one whose declaration can't be read is left out,
-    with a note. Raises GemmaError if a server does not start, or the `mcp` package is missing.
+    Tools of the same name are called SERVER.TOOL, each of them; one whose declaration can't be read is left out, with a
+    note. Raises GemmaError if a server does not start, or the `mcp` package is missing.
     """
     try:
         import mcp  # noqa: F401
@@ -71,12 +73,23 @@ def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
         raise GemmaError('MCP servers need the package mcp: pip install "gemma4-mlx[mcp]"') from None
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
-        tools: dict[str, Tool] = {}
-        for name, server in servers.items():
-            for tool in _start(stack, portal, name, server):
-                unique = f"{name}.{tool.name}" if tool.name in tools else tool.name
-                tools[unique] = replace(tool, name=unique)
-        yield list(tools.values())
+        tools = [
+            replace(tool, server=name)
+            for name, server in servers.items()
+            for tool in _start(stack, portal, name, server)
+        ]
+        yield [replace(tool, name=name) for tool, name in zip(tools, unique_names(tools), strict=True)]
+
+
+def unique_names(tools: Sequence[Tool]) -> list[str]:
+    """What each tool is called: SERVER.TOOL if another has its name, with a number if even that is taken."""
+    counts = Counter(tool.name for tool in tools)
+    names: list[str] = []
+    for tool in tools:
+        name = f"{tool.server}.{tool.name}" if counts[tool.name] > 1 else tool.name
+        numbered = (f"{name}.{number}" for number in count(2))
+        names.append(name if name not in names else next(other for other in numbered if other not in names))
+    return names
 
 
 def _start(stack: ExitStack, portal: BlockingPortal, name: str, server: Server) -> list[Tool]:

@@ -13,6 +13,7 @@ from gemma4_mlx import api
 from gemma4_mlx.commands.chat import main
 from gemma4_mlx.prompt.processor import Processor
 
+GREETING = "/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat"
 Talk = Callable[..., tuple[list[str], str]]
 
 
@@ -46,13 +47,15 @@ def asked(nano: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[s
 
 @pytest.fixture
 def talk(asked: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
-    """Says the lines; the lines of stdout and all of stderr."""
+    """Says the lines, from a pipe or in a terminal; the lines of stdout and all of stderr but a terminal's greeting."""
 
-    def run(*lines: str, options: tuple[str, ...] = (), code: int = 0) -> tuple[list[str], str]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    def run(*lines: str, options: tuple[str, ...] = (), code: int = 0, terminal: bool = False) -> tuple[list[str], str]:
+        stdin = io.StringIO("".join(f"{line}\n" for line in lines))
+        stdin.isatty = lambda: terminal  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", stdin)
         assert main(["--model", "nano", "--temp", "0", *options]) == code
         out, err = capsys.readouterr()
-        return out.splitlines(), err
+        return out.splitlines(), err.removeprefix(f"{GREETING}\n")
 
     return run
 

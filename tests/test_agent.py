@@ -9,7 +9,7 @@ import pytest
 from marked import ids_of
 
 from gemma4_mlx.agent import ToolResult, run_agent, run_call
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, Terminated, UsageError
 from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
 from gemma4_mlx.prompt.messages import read_messages
 from gemma4_mlx.prompt.processor import Processor
@@ -259,3 +259,52 @@ def test_history_renders_as_it_was_said(processor: Processor, published: bool, r
     second = first + thinking + said[1] + 'response:get_weather{value:<|"|>{"degrees": 4}<|"|>}<tool_response|>'
     assert prompts == [start, first + thinking, second + thinking]
     assert render(messages, last=False) == second + thinking + said[2] + "\n"
+
+
+class Speechless(ValueError):  # noqa: N818
+    def __str__(self) -> str:
+        raise KeyError("no words")
+
+
+class Unlistable(dict[str, Any]):
+    """A result that fails while it is made JSON."""
+
+    def items(self) -> Any:
+        raise KeyError("gone")
+
+
+def exits() -> str:
+    """Ends the program."""
+    raise SystemExit(3)
+
+
+def speechless() -> str:
+    """Fails without words."""
+    raise Speechless
+
+
+def unlistable() -> dict[str, Any]:
+    """Returns what can't be read."""
+    return Unlistable(a=1)
+
+
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        (exits, "error: SystemExit: 3"),
+        (speechless, "error: Speechless: Speechless"),
+        (unlistable, "error: unlistable ran, but its result (Unlistable) can't be given as text or JSON: 'gone'"),
+    ],
+)
+def test_a_tool_that_ends_or_fails_in_any_way_is_told_to_the_model(tool: Callable[[], Any], line: str) -> None:
+    result = run_call(ToolCall(tool.__name__, {}), read_tools([tool]), None)
+    assert (result.text, result.failed) == (line, True)
+
+
+def test_a_process_that_is_told_to_end_does_so_in_a_tool_as_well() -> None:
+    def told() -> str:
+        """Is told to end while it runs."""
+        raise Terminated(143)
+
+    with pytest.raises(Terminated):
+        run_call(ToolCall("told", {}), read_tools([told]), None)

@@ -1,6 +1,8 @@
 """The library's front door, on a tiny checkpoint."""
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.model.rotary import frequencies
 from gemma4_mlx.prompt.calls import MalformedCall
 
+ROOT = Path(__file__).resolve().parent.parent
 SQUARE = Image.new("RGB", (48, 48), "blue")
 
 
@@ -203,3 +206,29 @@ def test_weights_wait_for_the_prompt_where_one_could_be_too_much(
     model, _ = gemma4_mlx.load(tiny_folder, lazy=lazy, memory_limit=memory_limit)
     names = {name for name, _ in tree_flatten(model.parameters())}
     assert any("qkv_proj" in name for name in names) is at_once
+
+
+FORKED = """
+import os, sys
+from gemma4_mlx import api
+model, processor = api.load("nano")
+api.generate(model, processor, "Hello", max_tokens=3)
+child = os.fork()
+if not child:
+    for ask in (lambda: api.load("nano"), lambda: api.generate(model, processor, "Hello", max_tokens=3)):
+        try:
+            ask()
+        except Exception as error:
+            print(type(error).__name__, error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(api.generate(model, processor, "Hello", max_tokens=3) != "")
+"""
+
+
+def test_a_fork_says_that_it_can_not_use_mlx() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    line = 'GemmaError a fork of a process that has used MLX can\'t use it: start processes with multiprocessing.get_context("spawn"), or fork before the model is loaded\n'  # noqa: E501
+    assert done.stdout == f"{line}{line}True\n"

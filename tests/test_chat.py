@@ -122,7 +122,11 @@ FILES = [
         '[{"role": "who"}]',
         "message 1: role must be one of system, developer, user, assistant, model, tool",
     ),
-    ('[{"role": "user", "content": [{"type": "image", "path": "/none.png"}]}]', "/none.png: no such file or directory"),
+    (
+        '[{"role": "user", "content": [{"type": "image", "path": "/none.png"}]}]',
+        "not loaded, as it opens /none.png outside of its folder: "
+        "copy that there and name it so, or load the conversation in a terminal and agree",
+    ),
 ]
 
 
@@ -134,6 +138,19 @@ def test_a_wrong_file_leaves_the_conversation(
     _, err = talk("Hello", f"/load {tmp_path}/talk.json", "Who are you?", code=1)
     assert err == f"error: {tmp_path}/talk.json: {line}\n"
     assert roles(asked[1]["messages"]) == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(("typed", "said"), [("y", "1 messages of"), ("n", "error: "), ("", "error: ")])
+def test_a_terminal_is_asked_before_a_conversation_opens_other_files(
+    talk: Talk, tmp_path: Path, photo: Path, typed: str, said: str
+) -> None:
+    (tmp_path / "sent").mkdir()
+    content = [{"role": "user", "content": [{"type": "image", "path": str(photo)}]}]
+    (tmp_path / "sent" / "talk.json").write_text(json.dumps(content))
+    _, err = talk(f"/load {tmp_path}/sent/talk.json", typed, terminal=True)
+    question, _, rest = err.partition("open them? [y]es, [n]o: ")
+    assert question == f"{tmp_path}/sent/talk.json opens what is not in its folder:\n{photo}\n"
+    assert rest.startswith(said)
 
 
 def test_nothing_is_written_where_it_cannot_be(talk: Talk, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -182,3 +183,54 @@ def test_words_that_the_locale_cannot_read(word: bytes, line: bytes) -> None:
 def test_half_a_character_is_shown_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert say("a\ud800b") == 0
     assert capsys.readouterr().out == "a\\ud800b\n"
+
+
+WAIT = """
+def command(args):
+    import time
+    try:
+        print("ready", flush=True)
+        time.sleep(30)
+    finally:
+        print("cleaned", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [
+        ([signal.SIGTERM], 143, b"ready\ncleaned\n"),
+        ([signal.SIGHUP], 129, b"ready\ncleaned\n"),
+        ([signal.SIGTERM, signal.SIGTERM], 143, b"ready\ncleaned\n"),
+        ([signal.SIGINT], 130, b"ready\ncleaned\n"),
+    ],
+)
+def test_a_signal_ends_a_command_like_an_exception(sent: list[int], code: int, said: bytes) -> None:
+    program = [sys.executable, "-c", SCRIPT.format(body=WAIT)]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    for number in sent:
+        process.send_signal(number)
+    rest, err = process.communicate(timeout=20)
+    assert (first + rest, err, process.returncode) == (said, b"", code)
+
+
+def test_hanging_up_is_ignored_if_it_was_before() -> None:
+    """As nohup asks for."""
+    body = """
+def command(args):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("still here")
+    return 0
+"""
+    program = SCRIPT.format(body=f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{body}")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)
+    assert (done.stdout, done.returncode) == (b"still here\n", 0)
+
+
+def test_handlers_are_those_of_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    assert say("done") == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before

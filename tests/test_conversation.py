@@ -1,12 +1,16 @@
 """Conversations with media: the same order in the API, the command and the chat, and files that hold none."""
 
 import json
+import os
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from media.media_files import tone, video_bytes, wav_bytes
+from PIL import Image
 from test_processor import PICTURE, shown
 
 from gemma4_mlx import api
@@ -134,3 +138,92 @@ def test_media_stay_with_their_message_when_messages_are_moved(processor: Proces
     loaded = conversation.load(str(tmp_path / "talk.json"), processor.media)
     kinds = [[part["type"] for part in message["content"] if isinstance(part, dict)] for message in loaded]
     assert kinds == [[], ["video", "audio"], ["text", "image"]]
+
+
+def chat_file(folder: Path, *sources: str) -> str:
+    """A conversation in a folder of its own that names these pictures."""
+    content = [{"type": "image", "path": source} for source in sources]
+    (folder / "chat").mkdir(exist_ok=True)
+    (folder / "chat" / "talk.json").write_text(json.dumps([{"role": "user", "content": content}]))
+    return str(folder / "chat" / "talk.json")
+
+
+def picture(path: Path) -> str:
+    Image.new("RGB", (96, 96), (30, 90, 220)).save(path, "PNG")
+    return str(path)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is opened, in place of opening it."""
+    names: list[str] = []
+
+    def attach(kind: str, source: str, _: Any) -> list[dict[str, Any]]:
+        names.append(source)
+        return [{"type": kind, kind: source, "path": source}]
+
+    monkeypatch.setattr(conversation, "attach", attach)
+    return names
+
+
+def test_what_is_outside_of_the_conversations_folder_is_asked_for_before_anything_is_opened(
+    processor: Processor, tmp_path: Path, opened: list[str]
+) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "link.png").symlink_to("/etc/passwd")
+    (tmp_path / "chatter").mkdir()
+    inside = [str(tmp_path / "chat" / "a.png"), str(tmp_path / "chat" / "deep" / "a.png"), "data:image/png;base64,AA"]
+    outside = [
+        "/etc/passwd",
+        str(tmp_path / "chat" / ".." / "a.png"),
+        str(tmp_path / "chat" / "link.png"),
+        str(tmp_path / "chatter" / "a.png"),
+        str(tmp_path / "chat"),
+        "~/a.png",
+        "a.png",
+        "http://127.0.0.1:9/a.png",
+        "HTTPS://evil.example/a.png",
+        "file:///etc/passwd",
+        "ftp://evil.example/a",
+        "a\0b",
+    ]
+    path, asked = chat_file(tmp_path, *inside, *outside, outside[0]), []
+
+    def allow(sources: Sequence[str]) -> bool:
+        asked.append(list(sources))
+        return len(asked) > 1
+
+    for _ in range(2):
+        with suppress(GemmaError):
+            conversation.load(path, processor.media, allow)
+        assert (len(opened) > 0) is (len(asked) > 1)
+    assert asked == [outside] * 2
+    assert opened == [*inside, *outside, outside[0]]
+    with pytest.raises(GemmaError, match=r"talk.json: not loaded, as it opens /etc/passwd and 11 more outside of its"):
+        conversation.load(path, processor.media)
+
+
+def test_a_conversation_with_its_own_pictures_is_not_asked_about(processor: Processor, tmp_path: Path) -> None:
+    chat_file(tmp_path)
+    path = chat_file(tmp_path, picture(tmp_path / "chat" / "a.png"))
+    (tmp_path / "link.json").symlink_to(path)
+    for name in (path, str(tmp_path / "link.json")):
+        assert [part["type"] for part in conversation.load(name, processor.media)[0]["content"]] == ["image"]
+
+
+def test_what_is_no_file_is_refused_at_once(processor: Processor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for path, line in ((str(tmp_path / "pipe"), "a device or a pipe"), ("/dev/zero", "a device or a pipe"),
+                       (str(tmp_path), "is a folder"), (str(tmp_path / "deep.json"), "is not JSON")):  # fmt: skip
+        with pytest.raises(GemmaError, match=line):
+            conversation.load(path, processor.media)
+
+
+def test_a_saved_conversation_is_for_its_owner_alone(tmp_path: Path) -> None:
+    message = [{"role": "user", "content": "Hello"}]
+    conversation.save(message, str(tmp_path / "talk.json"))
+    assert (tmp_path / "talk.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "talk.json").chmod(0o640)
+    conversation.save(message, str(tmp_path / "talk.json"))
+    assert (tmp_path / "talk.json").stat().st_mode & 0o777 == 0o640

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.mcp import Server, open_servers, read_servers
+from gemma4_mlx.mcp import Server, open_servers, read_servers, unique_names
+from gemma4_mlx.prompt.tools import Tool
 
 pytest.importorskip("mcp")
 
@@ -47,8 +48,9 @@ def config(tmp_path: Path) -> Path:
 def test_tools_are_declared_run_and_told_apart(config: Path) -> None:
     with open_servers(read_servers(config)) as listed:
         tools = {tool.name: tool for tool in listed}
-        assert list(tools) == ["add", "setting", "fail", "two.add", "two.setting", "two.fail"]
-        add = tools["add"]
+        assert list(tools) == ["one.add", "one.setting", "one.fail", "two.add", "two.setting", "two.fail"]
+        assert [tool.server for tool in listed] == ["one"] * 3 + ["two"] * 3
+        add = tools["one.add"]
         assert add.description == "Adds two numbers."
         declared = add.declaration()["function"]["parameters"]
         assert {key: value["type"] for key, value in declared["properties"].items()} == {
@@ -56,12 +58,12 @@ def test_tools_are_declared_run_and_told_apart(config: Path) -> None:
             "second": "integer",
         }
         assert declared["required"] == ["first", "second"]
-        with pytest.raises(GemmaError, match="argument first: 'x' is not of type 'integer'"):
+        with pytest.raises(GemmaError, match=r"one\.add: argument first: 'x' is not of type 'integer'"):
             add.check({"first": "x", "second": 1})
-        assert [tools[name].run({}) for name in ("setting", "two.setting")] == ["blue", "none"]
+        assert [tools[name].run({}) for name in ("one.setting", "two.setting")] == ["blue", "none"]
         assert add.run({"first": 2, "second": 3}) == "5"
         with pytest.raises(GemmaError, match="Error executing tool fail"):
-            tools["fail"].run({})
+            tools["one.fail"].run({})
         assert tools["two.add"].run({"first": 20, "second": 3}) == "23"
 
 
@@ -97,6 +99,21 @@ def test_a_bad_tool_leaves_the_others(tmp_path: Path, caplog: pytest.LogCaptureF
         "tool odd: arguments are not checked by the patterns that Python can't read",
         "MCP server one: tool bad: 'text' is not valid under any of the given schemas; it is left out",
     ]
+
+
+@pytest.mark.parametrize(
+    ("tools", "names"),
+    [
+        ([("a", "look"), ("b", "see")], ["look", "see"]),
+        ([("a", "look"), ("b", "look")], ["a.look", "b.look"]),
+        ([("a", "b.look"), ("b", "look"), ("c", "look")], ["b.look", "b.look.2", "c.look"]),
+        ([("b", "look"), ("c", "look"), ("a", "b.look")], ["b.look", "c.look", "b.look.2"]),
+        ([("a", "look"), ("a", "look")], ["a.look", "a.look.2"]),
+    ],
+)
+def test_no_name_hides_another(tools: list[tuple[str, str]], names: list[str]) -> None:
+    declared = [Tool(name=name, description="", parameters={}, server=server) for server, name in tools]
+    assert unique_names(declared) == names
 
 
 def test_an_error_while_servers_run_stays_what_it_is(config: Path) -> None:

@@ -37,11 +37,21 @@ def test_ctrl_c_keeps_what_was_said_and_the_chat_goes_on(
     talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "stream_generate", interrupted(after=2))
-    out, err = talk("Hello", "What can you do?")
+    out, err = talk("Hello", "What can you do?", terminal=True)
     assert [len(line) > 0 for line in out] == [True, True]
     assert "Hello! How can I help you?".startswith(out[0])
     assert err == "stopped; what was said so far is kept\n" * 2
     assert asked[1]["messages"][1] == {"role": "assistant", "content": out[0]}
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_ctrl_c_ends_a_chat_that_nobody_types_in(
+    talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(api, "stream_generate", interrupted(after))
+    out, _ = talk("Hello", "What can you do?", code=130)
+    assert "Hello! How can I help you?".startswith("".join(out))
+    assert len(asked) <= 1
 
 
 def test_ctrl_c_before_an_answer_takes_the_question_back(
@@ -53,7 +63,7 @@ def test_ctrl_c_before_an_answer_takes_the_question_back(
         return next(turns)(*args, **options)
 
     monkeypatch.setattr(api, "stream_generate", stream)
-    out, err = talk(f"/image {photo}", "What colour is the circle?", "/retry")
+    out, err = talk(f"/image {photo}", "What colour is the circle?", "/retry", terminal=True)
     assert out == ["blue"]
     assert err.endswith(f"stopped before an answer: the question was taken back{KEPT}, /retry sends it again\n")
     assert pictures(asked[1]) == [1]
@@ -76,7 +86,8 @@ def test_a_picture_stays_attached_until_there_is_an_answer(
     talk: Talk, asked: list[dict[str, Any]], photo: Path, monkeypatch: pytest.MonkeyPatch, error: Any, code: int
 ) -> None:
     fails_first(monkeypatch, error)
-    out, err = talk(f"/image {photo}", "What is it?", "What colour is the circle?", "Thanks", code=code)
+    lines = (f"/image {photo}", "What is it?", "What colour is the circle?", "Thanks")
+    out, err = talk(*lines, code=code, terminal=code == 0)
     assert out[0] == "blue"
     assert f"the question was taken back{KEPT}" in err
     assert [pictures(turn) for turn in asked] == [[1], [1, 0]]

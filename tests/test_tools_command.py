@@ -16,6 +16,7 @@ from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Confirmation, call_text
 from gemma4_mlx.engine.generation import Response
 from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
+from gemma4_mlx.prompt.tools import Tool
 
 pytest.importorskip("mcp")
 
@@ -87,7 +88,7 @@ def test_everything_is_in_the_json(run: Any) -> None:
 )
 def test_it_asks_before_a_tool_runs(run: Any, log: Path, typed: str, runs: bool) -> None:
     code, out, err = run(generate.main, "-p", ROME, "-m", "40", typed=typed)
-    assert err.startswith('run get_weather {"city": "Rome"}? [y]es, [n]o, [a]lways: ')
+    assert err.startswith('run get_weather (server weather) {"city": "Rome"}? [y]es, [n]o, [a]lways: ')
     assert (asked(log) == ["asked Rome"]) is runs
     assert (code == 0 and ANSWER in out) is runs
 
@@ -134,14 +135,45 @@ def test_a_wrong_file_is_one_line(run: Any, tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
-def test_a_long_call_shows_its_name_and_how_its_arguments_begin(
+LOOK = Tool(name="look", description="", parameters={}, server="files")
+
+
+def confirm(call: ToolCall, typed: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    return Confirmation(Terminal(show_thought=False), {"look": LOOK})(call)
+
+
+@pytest.mark.parametrize(
+    ("typed", "runs", "questions"),
+    [
+        ("n\n", False, 1),
+        ("a\n", False, 1),  # no answer to whether there is more
+        ("", False, 1),
+        ("\nn\n", False, 2),
+        ("\n\n", False, 3),
+        ("\n\ny\n", True, 3),
+        ("y\nyes\na\n", True, 3),
+    ],
+)
+def test_nobody_agrees_to_a_call_they_have_not_seen_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, runs: bool, questions: int
+) -> None:
+    call = ToolCall("look", {"path": "/home", "note": "x" * 4084})  # 4113 characters as JSON
+    assert confirm(call, typed, monkeypatch) is runs
+    more = " characters more; Enter shows them, [n]o: "
+    pages = [
+        'run look (server files) {"path": "/home", "note": "' + "x" * 1949 + f"... 2,137{more}",
+        "x" * 2000 + f"... 137{more}",
+        "x" * 135 + '"}? [y]es, [n]o, [a]lways: ',
+    ]  # fmt: skip
+    assert capsys.readouterr().err == "".join(pages[:questions])
+
+
+def test_a_call_with_hidden_characters_shows_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = ToolCall("delete_file", {"path": "/home", "note": "x" * 4084})  # 4113 characters as JSON
-    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
-    assert not Confirmation(Terminal(show_thought=False))(call)
-    shown = 'delete_file {"path": "/home", "note": "' + "x" * 1973 + "... 2,113 characters more"
-    assert capsys.readouterr().err == f"run {shown}? [y]es, [n]o, [a]lways: "
+    assert confirm(ToolCall("look", {"at": "a\u202e\x9b\u200b\u2067b\u2069\U000e0041\n"}), "y\n", monkeypatch)
+    assert capsys.readouterr().err.startswith('run look (server files) {"at": "a????b??\\n"}? ')
 
 
 def test_a_call_is_shown_as_it_is_but_for_what_moves_the_cursor() -> None:

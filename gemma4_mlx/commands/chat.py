@@ -68,7 +68,10 @@ def next_line(chat: Chat, read: ReadLine) -> str | None:
 
 
 def take_turn(chat: Chat, line: str) -> bool:
-    """Does what a line asks for; what goes wrong is one line on stderr. Returns whether nothing did."""
+    """Does what a line asks for; what goes wrong is one line on stderr. Returns whether nothing did.
+
+    In a terminal Ctrl-C stops what the line asks for, else the chat.
+    """
     try:
         slash.follow(chat, line)
     except BrokenPipeError:
@@ -81,6 +84,8 @@ def take_turn(chat: Chat, line: str) -> bool:
         return False
     except KeyboardInterrupt:
         chat.terminal.end()
+        if not sys.stdin.isatty():
+            raise
         chat.terminal.note("stopped")
     return True
 

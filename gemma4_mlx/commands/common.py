@@ -4,13 +4,17 @@ import argparse
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from gemma4_mlx.errors import LOGGER, GemmaError, UsageError, one_line, shortened
+from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
 
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, 130
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -31,7 +35,48 @@ class NoteHandler(logging.Handler):
 def run(
     command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parse, run, and turn every failure into one line on stderr and its exit code."""
+    """Parse, run, and turn every failure into one line on stderr and its exit code.
+
+    SIGTERM and SIGHUP end the command like an exception, so that it restores the terminal and removes what is
+    unfinished; the exit code is 128 more than the signal's number.
+    """
+    with told_to_end() as signals:
+        code = EXIT_FAILED
+        try:
+            code = _run(command, parser, argv)
+        except BaseException:
+            if not signals:
+                raise
+        if signals:
+            discard_stdout()
+            return EXIT_SIGNAL + signals[0]
+        return code
+
+
+@contextmanager
+def told_to_end() -> Iterator[list[int]]:
+    """Raise Terminated at the first SIGTERM or SIGHUP, unless it is ignored; the list has its number then."""
+    received: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        if not received:
+            received.append(number)
+            raise Terminated(EXIT_SIGNAL + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        heeded = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, end) for number in heeded}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(
+    command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
     open_standard_streams()
     write_any_text()
     args = parser.parse_args(argv)

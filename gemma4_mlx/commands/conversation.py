@@ -6,11 +6,11 @@ API takes it too. A film's sound is a part of its own without a path: it comes b
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.files import write_atomically
 from gemma4_mlx.prompt.turns import Message, Part, decode, soundtracks_behind, user_turn
 
@@ -35,23 +35,53 @@ def save(messages: Sequence[Message], path: str) -> Path:
     return write_atomically(path, f"{text}\n", private=True)
 
 
-def load(path: str, options: "MediaOptions") -> list[Message]:
-    """Reads what `save` wrote, or messages in the API's shape, and decodes their media again. Raises GemmaError."""
+def load(path: str, options: "MediaOptions", allow: Callable[[Sequence[str]], bool] = lambda _: False) -> list[Message]:
+    """Reads what `save` wrote, or messages in the API's shape, and decodes their media again.
+
+    The conversation can be somebody else's: `allow` is asked before it fetches addresses, or opens files that are not
+    in its own folder. Raises GemmaError.
+    """
     from gemma4_mlx.prompt.messages import read_messages
 
     try:
-        messages = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        file = Path(path).expanduser()
+        if file.exists() and not file.is_file():
+            raise GemmaError(f"{path}: is a folder, a device or a pipe, not a file")
+        messages = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise GemmaError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise GemmaError(f"{path}: is not JSON; /save writes files that can be read here") from None
     if not isinstance(messages, list):
         raise GemmaError(f"{path}: is not a list of messages; /save writes files that can be read here")
     try:
-        read_messages(messages, str, lambda note: None)  # which are said when they are sent
+        media = read_messages(messages, str, lambda note: None)[1]  # notes are said when they are sent
+        outside = _outside([part.source for part in media if isinstance(part.source, str)], file)
+        if outside and not allow(outside):
+            raise GemmaError(_refusal(outside))
         return [_decoded(message, options) for message in messages]
     except GemmaError as error:
         raise GemmaError(f"{path}: {error}") from None
+
+
+def _outside(sources: Sequence[str], file: Path) -> list[str]:
+    """Those of the sources that are neither in the conversation's file nor, links followed, in its folder."""
+    folder = os.path.join(os.path.dirname(os.path.realpath(file)), "")
+
+    def is_inside(source: str) -> bool:
+        path = os.path.expanduser(source)
+        named = "://" in path or "\0" in path  # an address, or nothing that could be opened
+        return source.lower().startswith("data:") or (not named and os.path.realpath(path).startswith(folder))
+
+    return [source for source in dict.fromkeys(sources) if not is_inside(source)]
+
+
+def _refusal(outside: Sequence[str]) -> str:
+    more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+    return (
+        f"not loaded, as it opens {shortened(outside[0])}{more} outside of its folder: "
+        "copy that there and name it so, or load the conversation in a terminal and agree"
+    )
 
 
 def _as_json(message: Message) -> Message:

@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from gemma4_mlx.commands import conversation
 from gemma4_mlx.commands.common import is_text
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, UsageError, visible
 
 if TYPE_CHECKING:
     from gemma4_mlx.commands.talk import Chat
@@ -145,9 +146,17 @@ def _save(chat: "Chat", argument: str) -> None:
     chat.terminal.note(f"saved {len(messages)} messages in {conversation.save(messages, path)}{waiting}")
 
 
+def _agreed(chat: "Chat", path: str, sources: Sequence[str]) -> bool:
+    """Whether somebody in the terminal lets a conversation open these files and addresses."""
+    if not sys.stdin.isatty():
+        return False
+    chat.terminal.note("\n".join([f"{visible(path)} opens what is not in its folder:", *map(visible, sources)]))
+    return chat.terminal.ask("open them? [y]es, [n]o: ") in ("y", "yes")
+
+
 def _load(chat: "Chat", argument: str) -> None:
     path = _file(argument, "/load")
-    messages = conversation.load(path, chat.media)
+    messages = conversation.load(path, chat.media, lambda outside: _agreed(chat, path, outside))
     system = messages[0] if messages and messages[0]["role"] in ("system", "developer") else None
     if system is not None and not isinstance(system["content"], str):
         raise GemmaError(f"{path}: the system message must be plain text")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -101,7 +102,8 @@ class Chat:
     def ask(self, messages: list[Message]) -> None:
         """Streams the answer, running the tools that it calls; with it `messages` become the conversation.
 
-        Where no answer comes the conversation stays as it was, and what is attached stays so.
+        Where no answer comes the conversation stays as it was, and what is attached stays so. Ctrl-C keeps what was
+        said, if somebody sits at a terminal to go on.
         """
         from gemma4_mlx.agent import ToolResult, run_agent
 
@@ -115,6 +117,8 @@ class Chat:
                     self.said.add(event)
                     self.terminal.show(event)
         except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
             self.said.finish_reason = "interrupted"
             told.append({"role": "assistant", "content": self.said.content})
         except BrokenPipeError:

@@ -46,6 +46,12 @@ class Terminal:
         """Says something of its own, terminal or not."""
         self._say(replace_hidden(text, symbol))
 
+    def ask(self, question: str) -> str:
+        """What is answered, in small letters; "n" at the end of standard input. The question holds nothing hidden."""
+        self.end()
+        print(question, end="", file=sys.stderr, flush=True)
+        return (sys.stdin.readline() or "n").strip().lower()
+
     def progress(self, done: int, total: int) -> None:
         """Shows how much of the prompt is read."""
         self.status(f"reading the prompt: {done} of {total} tokens")

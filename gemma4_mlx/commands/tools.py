@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gemma4_mlx.commands.terminal import Terminal
     from gemma4_mlx.prompt.calls import ToolCall
     from gemma4_mlx.prompt.tools import Tool
+
+PAGE = 2000
+"""Characters of a call that are shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def open_tools(args: argparse.Namespace, terminal: "Terminal") -> "Iterator[Tool
 
     terminal.status("starting the tools")
     with open_servers(read_servers(args.mcp)) as tools:
-        yield Toolbox(read_tools(tools), None if args.yes else Confirmation(terminal))
+        toolbox = read_tools(tools)
+        yield Toolbox(toolbox, None if args.yes else Confirmation(terminal, toolbox))
 
 
 def call_text(call: "ToolCall") -> str:
@@ -75,18 +79,30 @@ def beginning(text: str, length: int) -> str:
 
 
 class Confirmation:
-    """Asks on the terminal before a tool runs. "a" allows every later call of the same tool."""
+    """Asks on the terminal before a tool runs. "a" allows every later call of the same tool.
 
-    def __init__(self, terminal: "Terminal") -> None:
-        self._terminal = terminal
+    The whole call is shown, page by page if it is long: nobody agrees to what they have not seen.
+    """
+
+    def __init__(self, terminal: "Terminal", tools: "Mapping[str, Tool]") -> None:
+        self._terminal, self._tools = terminal, tools
         self._allowed: set[str] = set()
 
     def __call__(self, call: "ToolCall") -> bool:
         if call.name in self._allowed:
             return True
-        self._terminal.end()
-        print(f"run {call_text(call)}? [y]es, [n]o, [a]lways: ", end="", file=sys.stderr, flush=True)
-        said = sys.stdin.readline().strip().lower()
+        text = self._whole(call)
+        for end in range(PAGE, len(text), PAGE):
+            more = f"... {len(text) - end:,} characters more; Enter shows them, [n]o: "
+            if self._terminal.ask(f"{text[end - PAGE : end]}{more}") not in ("", "y", "yes"):
+                return False
+        said = self._terminal.ask(f"{text[(len(text) - 1) // PAGE * PAGE :]}? [y]es, [n]o, [a]lways: ")
         if said in ("a", "always"):
             self._allowed.add(call.name)
         return said in ("y", "yes", "a", "always")
+
+    def _whole(self, call: "ToolCall") -> str:
+        """What is asked: the tool, its server and all arguments, in one line without hidden characters."""
+        tool = self._tools.get(call.name)
+        server = f" (server {tool.server})" if tool and tool.server else ""
+        return visible(f"run {call.name}{server} {json.dumps(call.arguments, ensure_ascii=False)}")

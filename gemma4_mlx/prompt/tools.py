@@ -22,12 +22,14 @@ class Tool:
         description: what it does, for the model.
         parameters: JSON schema of its arguments, an object.
         run: takes the arguments by name and returns text or JSON; None where somebody else runs it.
+        server: the MCP server that it is a tool of, if it is one's.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     run: Callable[[Mapping[str, Any]], Any] | None = None
+    server: str | None = None
 
     def declaration(self) -> dict[str, Any]:
         """What goes to the chat template, which writes no description of all parameters: the tool's takes it in."""
