@@ -106,6 +106,13 @@ def test_any_exception_is_one_line(
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
+def test_wrong_options_are_repeated_without_hidden_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        execute(lambda _: 0, "--debug", "\x1b[2J\u202egpj.exe")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: \u241b[2J\ufffdgpj.exe\n")
+
+
 def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(KeyError("x"), "--debug") == 1
     said = capsys.readouterr().err

@@ -9,8 +9,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
+from gemma4_mlx.characters import replace_hidden, symbol
 from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, 130
@@ -79,7 +80,7 @@ def _run(
 ) -> int:
     open_standard_streams()
     write_any_text()
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     notes = NoteHandler()
     LOGGER.addHandler(notes)
     try:
@@ -102,6 +103,16 @@ def _run(
         return error.exit_code if isinstance(error, GemmaError) else EXIT_FAILED
     finally:
         LOGGER.removeHandler(notes)
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options. What argparse says of wrong ones repeats them, and names of files can be somebody else's."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return parser.parse_args(argv)
+    finally:
+        sys.stderr.write(replace_hidden(said.getvalue(), symbol))
 
 
 def explained(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import mlx.core as mx
 from gemma4_mlx.api import load
 from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.plan import Plan, check, module_bytes, need
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import UsageError, visible
 from gemma4_mlx.measure.chips import Limits
 from gemma4_mlx.measure.estimate import probe, seconds_needed
 from gemma4_mlx.measure.fill import bytes_per_token, cache_bytes
@@ -61,7 +61,7 @@ def load_subject(folder: Path, name: str, setup: Setup, jobs: Sequence[Job]) -> 
     context = text.max_position_embeddings
     growth = bytes_per_token(text, setup.kv_bits, dtype)
     checkpoint = Checkpoint(
-        name=name,
+        name=visible(name),
         fingerprint=fingerprint(model),
         weight_bytes=module_bytes(model),
         bits=(model.config.quantization or {}).get("bits", 8 * dtype.size),
