@@ -49,17 +49,17 @@ def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> Clips:
         GemmaError: no sound, not a known format, nothing in it that can be decoded, or longer than the limits.
     """
     if isinstance(source, tuple):
-        name, notes = "audio array", []
+        name, ready = "audio array", None
         clips = Clips(_cut(_resampled(_array_blocks(*source, limits=limits))))
     else:
         ready = read_source(source, limits)
         check_tables(ready)
-        name, notes = ready.name, ready.notes
+        name = ready.name
         clips = Clips(_file_clips(ready, "audio", None, limits))
     if not clips:
         raise GemmaError(f"{name}: has no sound in it")
     _check_finite(clips, name)
-    clips.notes = tuple(notes)
+    clips.notes = ready.log_notes() if ready else ()
     return clips
 
 

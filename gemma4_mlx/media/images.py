@@ -69,7 +69,7 @@ def load_image(source: Any, budget: int = 280, limits: MediaLimits = MediaLimits
         source = read_source(source, limits)
         with source.opened() as stream:
             patches = _read(source, stream, budget, limits)
-    return replace(patches, notes=tuple(source.notes))
+    return replace(patches, notes=source.log_notes())
 
 
 def to_patches(image: "Image.Image | np.ndarray", budget: int, patch: int = PATCH) -> Patches:

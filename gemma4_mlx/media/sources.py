@@ -63,11 +63,16 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Says, once, that the file is used in another way than one would expect: in part, or repaired."""
+        """Note, once, that the file is used in another way than one would expect: in part, or repaired."""
         line = f"{self.name}: {text}"
         if line not in self.notes:
             self.notes.append(line)
+
+    def log_notes(self) -> tuple[str, ...]:
+        """Log the notes of a file that was read, and return them. One that is refused has its error only."""
+        for line in self.notes:
             note(line)
+        return tuple(self.notes)
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:

@@ -65,7 +65,7 @@ def load_video(
     choose = functools.partial(sample_times, max_frames=max_frames, fps=fps)
     sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, index, choose, budget, limits)
     sound = load_soundtrack(ready, index.start_seconds(), limits) if soundtrack else []
-    return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, tuple(ready.notes))
+    return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, ready.log_notes())
 
 
 def sample_times(times: np.ndarray, end: float, max_frames: int, fps: float | None) -> np.ndarray:

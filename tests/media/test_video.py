@@ -158,7 +158,7 @@ def test_a_damaged_film_is_used_with_a_note() -> None:
     film[middle : middle + 1000] = bytes(1000)
     video = load_video(bytes(film))
     assert len(video.frames) == 32
-    assert "bytes: is damaged: some of its frames can't be decoded; the others are used" in video.notes
+    assert "bytes: is damaged: parts of it can't be decoded; the others are used" in video.notes
 
 
 def test_soundtrack() -> None:
