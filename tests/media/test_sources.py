@@ -11,6 +11,7 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -274,7 +275,7 @@ def flood(request: http.server.BaseHTTPRequestHandler) -> None:
         ),
         (flood, "is larger than the limit of 5 kB"),
         (drip, "took longer than 0.3 s; download it first and pass the file"),
-        (lambda _: time.sleep(1), "took longer than 0.3 s|the server did not answer in time"),
+        (lambda _: time.sleep(3), "took longer than 0.3 s|the server did not answer in time"),
         (lambda r: r.wfile.write(b"garbage\r\n\r\n"), "the connection failed"),
         (lambda r: r.connection.close(), "the connection failed"),
     ],
@@ -299,10 +300,9 @@ def flood(request: http.server.BaseHTTPRequestHandler) -> None:
 def test_a_failed_fetch_is_one_line(
     answer: Callable[[http.server.BaseHTTPRequestHandler], None], line: str, serve: Serve
 ) -> None:
-    started = time.monotonic()
+    limits = QUICK if "0.3 s" in line else replace(QUICK, fetch_seconds=30)  # which a busy machine keeps to as well
     with pytest.raises(GemmaError, match=line) as caught:
-        read_source(serve(answer) + "/a.png", QUICK)
-    assert time.monotonic() - started < 0.9
+        read_source(serve(answer) + "/a.png", limits)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
