@@ -167,6 +167,38 @@ READ = [
     ('call:set{edits:[{old:<|"|>x<|"|>,new:<|"|>y<|"|>}]', "set", {"edits": [{"old": "x", "new": "y"}]}),
     ("call:f{l:[1,2", "f", {"l": [1, 2]}),
     ('{"name":"f","arguments":{"a":1}', "f", {"a": 1}),
+    # a bracket too many
+    ("call:f{a:1}}", "f", {"a": 1}),
+    ("call:f(a=1)}", "f", {"a": 1}),
+    ('call:bash{command:<|"|>ls<|"|>}})', "bash", {"command": "ls"}),
+    # a missing quoting token
+    ('call:bash{command:<|"|>ls}', "bash", {"command": "ls"}),
+    ('call:bash{path:<|"|>/tmp<|"|>,command:<|"|>ls -la, (all)}', "bash", {"path": "/tmp", "command": "ls -la, (all)"}),
+    ('call:bash{command:<|"|>ls,path:<|"|>/tmp<|"|>}', "bash", {"command": "ls", "path": "/tmp"}),
+    ('call:bash{command:ls -la, all<|"|>,path:<|"|>/tmp<|"|>}', "bash", {"command": "ls -la, all", "path": "/tmp"}),
+    ("call:bash{command:<|\"|>awk '{print}' a}", "bash", {"command": "awk '{print}' a"}),
+    ('call:set{tags:[<|"|>a<|"|>,b<|"|>]}', "set", {"tags": ["a", "b"]}),
+    ('call:set{edits:[{old:x<|"|>},{new:<|"|>y<|"|>}]}', "set", {"edits": [{"old": "x"}, {"new": "y"}]}),
+    ('call:now{x:{y:z<|"|>},a:<|"|>b<|"|>}', "now", {"x": {"y": "z"}, "a": "b"}),
+    # quotes inside of strings without quotes
+    ('call:bash{command:ls -F "vault/"}', "bash", {"command": 'ls -F "vault/"'}),
+    ("call:bash{command:see `a/` and 'b', \"c\" (d)}", "bash", {"command": "see `a/` and 'b', \"c\" (d)"}),
+    (
+        "call:bash{command:\n\n# The users' files\n\nIn `a/`.}",
+        "bash",
+        {"command": "\n\n# The users' files\n\nIn `a/`."},
+    ),
+    # strings that spell what the schema takes
+    ('call:f{a:<|"|>5<|"|>}', "f", {"a": 5}),
+    ('call:f{a:"5"}', "f", {"a": 5}),
+    ('call:set{ratio:<|"|> .5 <|"|>,on:<|"|>True<|"|>}', "set", {"ratio": 0.5, "on": True}),
+    ('call:set{tags:<|"|>["a", "b"]<|"|>}', "set", {"tags": ["a", "b"]}),
+    ('call:set{env:<|"|>{"A": "x"}<|"|>}', "set", {"env": {"A": "x"}}),
+    ('call:f{a:<|"|>5.5<|"|>}', "f", {"a": "5.5"}),
+    ('call:f{a:<|"|>five<|"|>,b:<|"|>true<|"|>}', "f", {"a": "five", "b": "true"}),
+    ('call:set{tags:<|"|>a, b<|"|>,env:<|"|>[1]<|"|>}', "set", {"tags": "a, b", "env": "[1]"}),
+    ('call:get_weather{city:<|"|>5<|"|>,new:<|"|>5<|"|>}', "get_weather", {"city": "5", "new": "5"}),
+    ('call:set{zip:<|"|>5<|"|>,note:<|"|>null<|"|>}', "set", {"zip": "5", "note": "null"}),
 ]
 
 SEVERAL = [
@@ -188,19 +220,24 @@ REFUSED = [
     "call:f{",
     "call:f{a:1,",
     "call:f{a:",
-    "call:f{a:1}}",
     "call:f(a:1}",
     "call:f{a:1)",
     "call:f(1)",
     'call:get_weather("Rome")',
     "call:f{a:1 b:2}",
     "call:f{a:[1}",
+    "call:f{l:[1]]}",
     "call:f{a:one}",
     "call:unknown{a:one}",
     "call:f{a:1}{b:2}",
     "call:f{a:1} and so on",
-    'call:bash{command:<|"|>ls}',
     'call:bash{command:<|"|>x<|"|>y<|"|>}',
+    'call:bash{command:<|"|>echo ${HOME}',
+    'call:bash{command:<|"|>make, path:/tmp}',
+    'call:f{a:<|"|>one,b:<|"|>two}',
+    'call:bash{command:<|"|>' + "a, " * 300 + "}",
+    "call:bash{command:echo }}",
+    'call:bash{command:say "hi, path:1"}',
     'call:bash{command:"ls}',
     'call:bash{command:"say "hi" now"}',
     "call:bash{command:'x' and 'y'}",
@@ -272,7 +309,7 @@ def test_what_can_mean_two_things_is_told(processor: Processor, inside: str) -> 
     assert "\n" not in found.message
 
 
-@pytest.mark.parametrize("inside", ['call:bash{command:<|"|>ls}', "bash(ls)", "call:x.bash{"])
+@pytest.mark.parametrize("inside", ['call:bash{command:<|"|>ls', "bash(ls)", "call:x.bash{"])
 def test_a_malformed_call_names_its_tool(processor: Processor, inside: str) -> None:
     (found,) = calls(read(processor, marked(processor, inside)))
     assert isinstance(found, MalformedCall)

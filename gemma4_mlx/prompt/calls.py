@@ -4,21 +4,24 @@
 
 This is the syntax that the chat template writes. Strings are opened and closed by a control token, not by a character,
 so whatever is typed inside them is text. Models write other forms too. Each that can be read in one way only is read:
-other quotes, `NAME(key=value)`, JSON, Python's literals, a missing last brace, several calls in a row; with the tool's
-schema also strings without quotes. What could mean two things is refused.
+other quotes, `NAME(key=value)`, JSON, Python's literals, a missing last brace or one too many, a missing quoting token,
+several calls in a row; with the tool's schema also strings without quotes, and numbers and JSON in quotes. What could
+mean two things is refused.
 """
 
 import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.prompt import lexemes
 from gemma4_mlx.prompt.expected import Expected, json_kinds
-from gemma4_mlx.prompt.lexemes import LOOSE, PLAIN, QUOTE_MARKS, Dialect, Lexeme, Quoted
+from gemma4_mlx.prompt.lexemes import LOOSE, PLAIN, QUOTE_MARKS, Dialect, Lexeme, Quoted, has_closed_quotes
+from gemma4_mlx.prompt.lost_quotes import with_quote_back
 from gemma4_mlx.prompt.tools import Tool
 
 QUOTE = lexemes.QUOTE
@@ -27,7 +30,7 @@ MAX_DEPTH = 64
 MAX_CALLS = 64
 """Calls in one reply; a model that writes more repeats itself."""
 
-_HEAD = re.compile(r"[\s:;]*(?:call(?=[\s:])[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
+_HEAD = re.compile(r"[\s:;]*(?:(?:<call>|call(?=[\s:]))[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
 _PLAIN_NAME = re.compile(r"[\w./:-]+")
 _PREFIX_END = re.compile(r"(?:[.:/]|__)$")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -118,7 +121,16 @@ class CallReader:
         """
         if self._problem is not None:
             raise GemmaError(self._problem)
-        segments = self._whole_segments()
+        if not self.in_string:
+            return self._read([*self._segments, self._text], closed)
+        try:
+            return self._read_without_last_quote(closed)
+        except GemmaError:
+            if (calls := self._read_with_another_quote() if closed else None) is None:
+                raise
+            return calls
+
+    def _read(self, segments: Sequence[Lexeme], closed: bool) -> list[ToolCall]:
         problem, undeclared = GemmaError("it is empty"), None
         for dialect in (PLAIN, LOOSE):
             try:
@@ -133,17 +145,43 @@ class CallReader:
             raise problem
         return undeclared
 
+    def _read_without_last_quote(self, closed: bool) -> list[ToolCall]:
+        """A quoting token too many before the closing brackets is none: a string can't begin behind a value."""
+        if self._text.strip("}]) \n"):
+            raise GemmaError(f"it ends inside a string, after {self._text[-40:]!r}")
+        return self._read([*self._segments, self._text], closed)
+
+    def _read_with_another_quote(self) -> list[ToolCall] | None:
+        """What it says with the quoting token put back that is missing, if one place alone makes it a call.
+
+        Of several such places, one may be the only one that gives the tools what they take.
+        """
+        texts = [part.text if isinstance(part, Quoted) else part for part in self._segments]
+        found: list[list[ToolCall]] = []
+        for segments in with_quote_back([*texts, self._text]):
+            with suppress(GemmaError):
+                calls = self._read(segments, closed=True)
+                found += [calls] if calls not in found else []
+        fitting = [calls for calls in found if all(map(self._fits, calls))]
+        alone = found if len(found) == 1 else fitting
+        return alone[0] if len(alone) == 1 else None
+
+    def _fits(self, call: ToolCall) -> bool:
+        """Whether the call is a declared tool's, which takes these arguments and declares all of them."""
+        tool = self._tools.get(call.name)
+        if tool is None or set(call.arguments) - set(tool.parameters.get("properties", ())):
+            return False
+        try:
+            tool.check(call.arguments)
+        except GemmaError:
+            return False
+        return True
+
     def malformed(self, problem: str) -> MalformedCall:
         """What was collected as no call, with the tool that its head names."""
         head = re.split(r"[{(\s]", self.written.strip().removeprefix("call:").lstrip(": "), maxsplit=1)[0]
         found = find_tool(head, self._tools)
         return MalformedCall(self.written, problem, found) if found else MalformedCall(self.written, problem)
-
-    def _whole_segments(self) -> list[Lexeme]:
-        """A quoting token too many before the closing brackets is none: a string can't begin behind a value."""
-        if self.in_string and self._text.strip("}]) \n"):
-            raise GemmaError(f"it ends inside a string, after {self._text[-40:]!r}")
-        return [*self._segments, self._text]
 
 
 @dataclass(slots=True)
@@ -159,15 +197,20 @@ class _Parser:
     siblings: Expected = field(default_factory=Expected)
     in_object: bool = False
     bare_word: bool = False
+    had_words: bool = False
 
     def calls(self) -> list[ToolCall]:
         """All calls, nothing else."""
         calls: list[ToolCall] = []
         while not calls or self._peek() is not None:
             calls += self._block()
-            while self._peek() in (",", ";"):
+            while self._peek() in (",", ";") or self._closes_nothing():
                 self._next()
         return calls
+
+    def _closes_nothing(self) -> bool:
+        """Whether a bracket too many comes next. After words without quotes it may be one of theirs."""
+        return self._peek() in _CLOSER.values() and not self.had_words
 
     def _block(self) -> list[ToolCall]:
         if self._peek() == "[":
@@ -224,7 +267,7 @@ class _Parser:
         lexeme = self._peek()
         if isinstance(lexeme, Quoted):
             self._next()
-            return lexeme.text
+            return _spelled(lexeme.text, expected)
         if lexeme not in ("{", "["):
             return self._scalar(expected)
         self.depth += 1
@@ -303,6 +346,7 @@ class _Parser:
         text = self._words()
         read = () if expected.lists(text) else _literals(text)
         self.bare_word = not read
+        self.had_words = self.had_words or self.bare_word
         return next((value for value in read if value is None or expected.says(*json_kinds(value))), text)
 
     def _literal(self, lexeme: str) -> Any:
@@ -319,10 +363,10 @@ class _Parser:
         while self._raw() == "," and self._goes_on():
             self._next()
             text += f",{self._run()}"
-        marks = (at for at, sign in enumerate(text) if sign in QUOTE_MARKS and not _is_inside_word(text, at))
-        if next(marks, None) is not None or QUOTE in text or self._holds_key(text):
+        in_quotes = text.strip()[:1] in QUOTE_MARKS
+        if in_quotes or not has_closed_quotes(text) or QUOTE in text or self._holds_key(text):
             self._fail("a value", text.strip())
-        return text.strip()
+        return text.strip(" \t") if "\n" in text.strip() else text.strip()  # paragraphs keep the lines around them
 
     def _holds_key(self, text: str) -> bool:
         keys = "|".join(re.escape(key) for key in self.siblings.properties())
@@ -395,9 +439,12 @@ def _literals(text: str) -> tuple[Any, ...]:
     return (value,) if isinstance(value, int) or math.isfinite(value) else ()
 
 
-def _is_inside_word(text: str, at: int) -> bool:
-    """Whether a quote is an apostrophe: "it's", "the users' files"."""
-    return text[at] in "'’" and text[at - 1 : at].isalnum()
+def _spelled(text: str, expected: Expected) -> Any:
+    """What text in quotes spells, if the schema takes no text here but a value of that kind: "5" for a number."""
+    if expected.says("string"):
+        return text
+    read = _literals(text.strip()) or (_json_object(text),)
+    return next((value for value in read if expected.says(*json_kinds(value))), text)
 
 
 def _json_object(text: str) -> Any:

@@ -87,12 +87,13 @@ def _kinds(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def json_kinds(value: Any) -> tuple[str, ...]:
-    """The JSON types that a scalar is of."""
+    """The JSON types that a value is of."""
     if isinstance(value, bool):
         return ("boolean",)
     if isinstance(value, (int, float)):
         return ("integer", "number") if value == int(value) else ("number",)
-    return ("null",) if value is None else ("string",) if isinstance(value, str) else ()
+    kinds = ((str, "string"), (list, "array"), (dict, "object"), (type(None), "null"))
+    return next(((name,) for kind, name in kinds if isinstance(value, kind)), ())
 
 
 def _options(schema: Mapping[str, Any]) -> list[Any]:

@@ -100,6 +100,19 @@ def _quoted(text: str, at: int, opener: str) -> tuple[Quoted, int]:
     raise GemmaError(f"the quote {opener} before {text[begin : begin + 40]!r} is not closed")
 
 
+def has_closed_quotes(text: str) -> bool:
+    """Whether every quote in bare text is closed in it, so that the text can't end inside of one."""
+    closers: tuple[str, ...] = ()
+    for at, sign in enumerate(text):
+        if sign not in QUOTE_MARKS or _is_apostrophe(text, at):
+            continue
+        if sign in closers:
+            closers = ()
+        elif not closers and not (sign in "'’" and text[at - 1 : at].isalnum()):  # as in "the users' files"
+            closers = _CLOSERS[sign]
+    return not closers
+
+
 def _is_apostrophe(text: str, at: int) -> bool:
     return text[at] in "'’" and text[at - 1].isalnum() and text[at + 1 : at + 2].isalpha()
 

@@ -15,7 +15,8 @@ OTHER_LABELS = ("thinking", "analysis", "reasoning")
 """Labels that other models write; they count only alone in their line."""
 
 _LABEL = re.compile(rf"\s*(?:{LABEL}(?:[ \t\r]*\n|[ \t]+|$)|(?i:{'|'.join((LABEL, *OTHER_LABELS))})[ \t\r]*\n)")
-_CALL = re.compile(r"call:[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
+_CALL_BEGINNINGS = ("call:", "<call>")
+_CALL = re.compile(rf"(?:{'|'.join(_CALL_BEGINNINGS)})[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
 _LONGEST_NAME = 200  # characters
 _LOST_LABEL = f"{LABEL}\n"
 
@@ -56,7 +57,7 @@ def beginning(text: str, tools: Collection[str], *, may_think: bool) -> Beginnin
         return "undecided"
     if not tools:
         return "text"
-    if "call:".startswith(text):
+    if any(words.startswith(text) for words in _CALL_BEGINNINGS):
         return "undecided"
     match = _CALL.match(text)
     if match is None or len(match[1]) > _LONGEST_NAME:
