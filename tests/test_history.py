@@ -421,7 +421,17 @@ WHOLE_ANSWER = f"{START}{CALLS}{ONE}{NONE}"
         (
             [GO, said("", call("f", "{", "c1")), result("one", "c1")],
             START + '<|tool_call>call:f{arguments:<|"|>{<|"|>}<tool_call|>' + ONE,
-            ["message 2: the arguments of f are not JSON; the model reads them as text"],
+            ["message 2: the arguments of f are no JSON object; the model reads them as text"],
+        ),
+        (
+            [GO, said("", call("f", "[1]", "c1")), result("one", "c1")],
+            START + '<|tool_call>call:f{arguments:<|"|>[1]<|"|>}<tool_call|>' + ONE,
+            ["message 2: the arguments of f are no JSON object; the model reads them as text"],
+        ),
+        (
+            [GO, said("", call("f", "[]", "c1")), result("one", "c1")],
+            f"{START}<|tool_call>call:f{{}}<tool_call|>{ONE}",
+            [],
         ),
         ([GO, said("", F)], f"{START}<|tool_call>call:f{{a:1}}<tool_call|><|tool_response>", []),
     ],

@@ -2,7 +2,7 @@
 
 A message is `{"role": ..., "content": str | [part, ...]}`; a part is `{"type": "text", "text": ...}` or one of the
 media shapes in `MEDIA_PARTS`. A tool message's content may be any JSON. Ollama's `thinking` and `tool_name`, OpenAI's
-older `function_call` and role "function", and Gemma's own `tool_responses` are read as well.
+older `function_call` and role "function", Gemma's own `tool_responses`, and the shapes of shapes.py are read as well.
 """
 
 import json
@@ -14,6 +14,7 @@ from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.errors import note as log_note
 from gemma4_mlx.prompt.history import INSTRUCTIONS, Message, Note, Numbered, arrange
 from gemma4_mlx.prompt.parts import MediaPart, ThoughtPart, is_part, read_parts
+from gemma4_mlx.prompt.shapes import in_chat_shape
 
 __all__ = ["MediaPart", "quote_all", "read_messages"]
 
@@ -38,7 +39,8 @@ def read_messages(
     """
     if isinstance(messages, (str, bytes)) or not messages:
         raise GemmaError("messages must be a list with at least one {'role': ..., 'content': ...}")
-    read = arrange([_read_numbered(*numbered, quote, note) for numbered in enumerate(messages, start=1)], note)
+    shaped = [(number, one) for number, given in enumerate(messages, start=1) for one in in_chat_shape(given)]
+    read = arrange([_read_numbered(*numbered, quote, note) for numbered in shaped], note)
     media = [part for message in read for part in _parts(message) if isinstance(part, MediaPart)]
     return [_without_sources(message) for message in read], media
 
@@ -108,6 +110,8 @@ def _read_message(message: Mapping[str, Any], role: str, note: Note) -> Message:
     for key in ("images", "audios", "videos"):
         if rest.pop(key, None):
             raise GemmaError(f"{key} beside the content are not read; make them parts of the content")
+    if "content" not in message and ("parts" in message or role in ("user", *INSTRUCTIONS)):
+        raise GemmaError(f"it has no content{' but parts; give them as its content' if 'parts' in message else ''}")
     if role == "assistant":
         return _read_assistant(rest, message.get("content"), note)
     for key in ("tool_calls", "function_call", "tool_responses"):
@@ -139,7 +143,7 @@ def _read_assistant(rest: Message, content: Any, note: Note) -> Message:
         raise GemmaError(f"{', '.join(THOUGHTS)} must be text")
     thoughts = [thought for thought in thoughts if thought][:1]
     if isinstance(content, list):
-        thoughts += [part.text for part in content if isinstance(part, ThoughtPart)]
+        thoughts += [part.text for part in content if isinstance(part, ThoughtPart) and part.text]
         content = [part for part in content if not isinstance(part, ThoughtPart)]
     read = {
         "reasoning": "\n".join(dict.fromkeys(thoughts)),  # some clients send it twice
@@ -196,8 +200,13 @@ def _list(value: Any, name: str, wanted: str = "a list of objects") -> Sequence[
 
 
 def _read_call(call: Any, note: Note) -> Message:
-    """A tool call whose arguments are an object, as templates want them; OpenAI's clients send them as JSON text."""
+    """A tool call whose arguments are an object, as templates want them; OpenAI's clients send them as JSON text.
+
+    What a custom tool is called with, which is text, becomes its argument "input".
+    """
     function = call.get("function", call) if isinstance(call, Mapping) else None
+    if isinstance(function, Mapping) and isinstance(custom := function.get("custom"), Mapping):
+        function = {"name": custom.get("name"), "arguments": {"input": custom.get("input")}}
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise GemmaError("a tool call must have a function with a name")
     name = function["name"]
@@ -205,16 +214,20 @@ def _read_call(call: Any, note: Note) -> Message:
     return {**call, "id": _read_id(call.get("id")), "function": {**function, **read}}
 
 
-def _read_arguments(name: str, given: Any, note: Note) -> Mapping[str, Any] | None:
-    """The arguments as an object, or under the key "arguments" if they are text that is no JSON."""
+def _read_arguments(name: str, given: Any, note: Note) -> Mapping[str, Any]:
+    """The arguments as an object, or under the key "arguments" if they are text that is no JSON object."""
     try:
         arguments = _parsed(_parsed(given))  # some clients write JSON inside JSON
     except (ValueError, RecursionError):
-        note(f"the arguments of {name} are not JSON; the model reads them as text")
-        return {"arguments": given}
-    if arguments is not None and not isinstance(arguments, Mapping):
+        arguments = given
+    if arguments is None or arguments == []:  # PHP's clients write [] for {}
+        return {}
+    if isinstance(arguments, Mapping):
+        return arguments
+    if not isinstance(given, str):
         raise GemmaError(f"the arguments of {name} must be an object")
-    return arguments
+    note(f"the arguments of {name} are no JSON object; the model reads them as text")
+    return {"arguments": given}
 
 
 def _parsed(arguments: Any) -> Any:

@@ -9,7 +9,7 @@ from gemma4_mlx.prompt.prompt import MediaKind
 
 # part type -> kind, and the keys under which people put its source
 MEDIA_PARTS: Mapping[str, tuple[MediaKind, tuple[str, ...]]] = {
-    "image": ("image", ("image", "path", "url", "base64", "data")),
+    "image": ("image", ("image", "path", "url", "base64", "data", "source")),
     "image_url": ("image", ("image_url",)),
     "audio": ("audio", ("audio", "path", "url", "base64", "data")),
     "input_audio": ("audio", ("input_audio",)),
@@ -21,11 +21,12 @@ MEDIA_PARTS: Mapping[str, tuple[MediaKind, tuple[str, ...]]] = {
 SAME_PARTS = {"input_text": "text", "output_text": "text", "input_image": "image_url", "input_video": "video_url"}
 """Other clients' names of parts that are alike."""
 
-# part type -> the keys under which clients put its text
+# part type -> the keys under which clients put its text; none if it can't be read
 THOUGHT_PARTS: Mapping[str, tuple[str, ...]] = {
     "thinking": ("thinking", "text"),
     "reasoning": ("text", "reasoning"),
     "reasoning_text": ("text",),
+    "redacted_thinking": (),
 }
 TEXT_PARTS: Mapping[str, tuple[str, ...]] = {"text": ("text",), "refusal": ("refusal",), **THOUGHT_PARTS}
 
@@ -85,7 +86,7 @@ def _read_text(part: Any) -> dict[str, str] | ThoughtPart:
         given = part.get("type") if isinstance(part, Mapping) else None
         raise GemmaError(f"a part must have a type among text, {', '.join(MEDIA_PARTS)}, not {given!r}")
     keys = TEXT_PARTS[part_type]
-    text = next((part[key] for key in keys if isinstance(part.get(key), str)), None)
+    text = next((part[key] for key in keys if isinstance(part.get(key), str)), None if keys else "")
     if text is None:
         raise GemmaError(f"this {part_type} part has no {' or '.join(keys)}")
     return ThoughtPart(text) if part_type in THOUGHT_PARTS else {"type": "text", "text": text}
