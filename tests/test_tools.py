@@ -87,6 +87,33 @@ def test_what_is_no_tool_is_refused(source: Any, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+MEANT = [
+    ({"properties": {"x": {"type": "HashMap"}}}, {"properties": {"x": {"type": "object"}}}),
+    (
+        {"properties": {"x": {"type": "tuple", "items": {"type": "long"}}}},
+        {"properties": {"x": {"type": "array", "items": {"type": "integer"}}}},
+    ),
+    ({"properties": {"x": {"type": ["char", "None"]}}}, {"properties": {"x": {"type": ["string", "null"]}}}),
+    (
+        {"properties": {"x": {"type": ""}, "y": {"type": []}, "z": {"type": ["any", "str"]}}},
+        {"properties": {"x": {}, "y": {}, "z": {}}},
+    ),
+    ({"properties": []}, {"properties": {}}),
+    ({"properties": {"x": None}, "required": ["x", "x"]}, {"properties": {"x": {}}, "required": ["x"]}),
+    (
+        {"properties": {"x": {"$ref": "#/$defs/Map%3Cstring%3E"}}, "$defs": {"Map<string>": {"type": "object"}}},
+        {"properties": {"x": {"$ref": "#/$defs/Map<string>"}}, "$defs": {"Map<string>": {"type": "object"}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "meant"), MEANT)
+def test_what_means_one_schema_only_is_read_as_that(written: Any, meant: Any) -> None:
+    tool = read_tool({"name": "f", "parameters": written})
+    assert tool.parameters == {"type": "object", **meant}
+    assert tool.declaration()["function"]["name"] == "f"
+
+
 def test_one_bad_declaration_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
     bad = {"name": "f", "parameters": {"properties": {"x": {"type": "text"}}}}
     assert list(read_tools([bad, WEATHER, {"name": "a{b"}])) == ["get_weather"]

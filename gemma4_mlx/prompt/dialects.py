@@ -6,17 +6,21 @@ read in that way; everything else is left as it is, for the validator to refuse.
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
-OTHER_TYPES = {
-    "dict": "object",
-    "list": "array",
-    "str": "string",
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
+_NAMES_OF_TYPES = {
+    "object": ("dict", "dictionary", "map", "hashmap", "hashtable", "record"),
+    "array": ("list", "tuple", "set", "arraylist", "vector"),
+    "string": ("str", "char"),
+    "integer": ("int", "long", "short", "byte", "bigint"),
+    "number": ("float", "double", "decimal"),
+    "boolean": ("bool",),
+    "null": ("none",),
+    "any": ("any", ""),
 }
-"""Python's names, as declarations written by hand have them."""
+OTHER_TYPES = {name: kind for kind, names in _NAMES_OF_TYPES.items() for name in names}
+"""Names of programming languages, as declarations written by hand have them."""
 
 ANNOTATIONS = (
     *("title", "description", "example", "examples", "readOnly", "writeOnly", "deprecated", "$comment"),
@@ -60,10 +64,13 @@ def modern_keywords(schema: Mapping[str, Any]) -> dict[str, Any]:
     for word in (*COUNTS, *CONTAINED):
         if isinstance(words.get(word), float) and words[word].is_integer():
             words[word] = int(words[word])
+    if isinstance(reference := words.get("$ref"), str) and reference.startswith("#"):
+        words["$ref"] = unquote(reference)
     if "type" in words:
         words["type"] = _types(words["type"])
-    if words.get("type") == "any":
+    if words.get("type") in ("any", []) or (isinstance(words.get("type"), list) and "any" in words["type"]):
         del words["type"]
+    _take_in_nothing(words)
     _take_in_required(words)
     _take_in_bounds(words)
     _take_in_tuples(words)
@@ -91,11 +98,22 @@ def _types(types: Any) -> Any:
     if not isinstance(types, str):
         return types
     name = types.lower()
-    return name if name in TYPES else OTHER_TYPES.get(name, "any" if name == "any" else types)
+    return name if name in TYPES else OTHER_TYPES.get(name, types)
+
+
+def _take_in_nothing(words: dict[str, Any]) -> None:
+    """Turn PHP's `[]` for no properties into an object, and a property's null into a schema that limits nothing."""
+    for word in IN_MAPPINGS:
+        if words.get(word) == []:
+            words[word] = {}
+        elif isinstance(words.get(word), Mapping) and None in words[word].values():
+            words[word] = {name: {} if part is None else part for name, part in words[word].items()}
 
 
 def _take_in_required(words: dict[str, Any]) -> None:
-    """Turn draft 3's `"required": true` inside a property into a name in the list of its object."""
+    """Turn draft 3's `"required": true` inside a property into a name in the list of its object, each name once."""
+    if isinstance(words.get("required"), list) and all(isinstance(name, str) for name in words["required"]):
+        words["required"] = list(dict.fromkeys(words["required"]))
     given = words.get("properties")
     parts = given.items() if isinstance(given, Mapping) else ()
     marked = {
