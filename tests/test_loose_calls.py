@@ -188,6 +188,25 @@ READ = [
         "bash",
         {"command": "\n\n# The users' files\n\nIn `a/`."},
     ),
+    (
+        "call:bash{command:at 10:00, 11:00 and 12:00,path:x}",
+        "bash",
+        {"command": "at 10:00, 11:00 and 12:00", "path": "x"},
+    ),
+    ("call:bash{command:echo a, see also: b}", "bash", {"command": "echo a, see also: b"}),
+    # other models' word for a call
+    ('call:tool_call\n{"name":"f","arguments":{"a":1}}\n', "f", {"a": 1}),
+    ('call:tool_call>\n{"name":"f","args":{"a":1}}\n</tool_call>', "f", {"a": 1}),
+    ('call:tool_call{name:<|"|>f<|"|>,arguments:{a:1}}', "f", {"a": 1}),
+    ('call:tool_call{name:"f",arguments={"a":1}}', "f", {"a": 1}),
+    ('call:tool_call{get_weather{city:<|"|>Rome<|"|>}}', "get_weather", {"city": "Rome"}),
+    ('call:tool_call:get_weather{city:<|"|>Rome<|"|>}', "get_weather", {"city": "Rome"}),
+    ('call:tool_call: get_weather{city:<|"|>Rome<|"|>}', "get_weather", {"city": "Rome"}),
+    ('<tool_call>{"name":"f","arguments":{"a":1}}</tool_call>', "f", {"a": 1}),
+    ('{"tool_call":{"name":"f","arguments":{"a":1}}}', "f", {"a": 1}),
+    ('call:f{{"a":1}}', "f", {"a": 1}),
+    ("call:f{{a:1}}", "f", {"a": 1}),
+    ("call:f{a:1}>", "f", {"a": 1}),
     # strings that spell what the schema takes
     ('call:f{a:<|"|>5<|"|>}', "f", {"a": 5}),
     ('call:f{a:"5"}', "f", {"a": 5}),
@@ -209,6 +228,10 @@ SEVERAL = [
     ("f{a:1}now{}", [("f", {"a": 1}), ("now", {})]),
     ('[{"name":"f","arguments":{"a":1}},{"name":"now","arguments":{}}]', [("f", {"a": 1}), ("now", {})]),
     ('{"name":"now"}{"name":"now"}', [("now", {}), ("now", {})]),
+    (
+        '<tool_call>{"name":"f","arguments":{"a":1}}</tool_call>\n<tool_call>{"name":"now"}</tool_call>',
+        [("f", {"a": 1}), ("now", {})],
+    ),
     ('call:bash{command:<|"|>x}call:f{a:1<|"|>}call:now{}', [("bash", {"command": "x}call:f{a:1"}), ("now", {})]),
 ]
 
@@ -225,6 +248,9 @@ REFUSED = [
     "call:f(1)",
     'call:get_weather("Rome")',
     "call:f{a:1 b:2}",
+    "call:tool_call\nls",
+    'call:tool_call{x:<|"|>y<|"|>}',
+    "call:f{{a:1},b:2}",
     "call:f{a:[1}",
     "call:f{l:[1]]}",
     "call:f{a:one}",

@@ -183,6 +183,9 @@ LOST = [
     ("<|tool_call>call:get{city:Rome}<tool_call|>call:get{city:Rome}<tool_call|>", "", "", [ROME, ROME]),
     ('<call>get{city:<|"|>Rome<|"|>}<turn|>', "", "", [ROME]),
     ("<call> get {city:Rome}<tool_call|>", "", "", [ROME]),
+    ('<tool_call:get{city:<|"|>Rome<|"|>}><tool_call|>', "", "", [ROME]),
+    ('<tool_call>\n{"name": "get", "arguments": {"city": "Rome"}}\n</tool_call><turn|>', "", "", [ROME]),
+    ("<tool_call>call:get{city:Rome}</tool_call><turn|>", "", "", [ROME]),
     ("call:get{city:Rome}<|channel>thought\nSo.<channel|>Yes", "So.", "Yes", [ROME]),
     ("call:get{city:Rome<tool_call|>Yes", "", "Yes", [ROME]),
     ("thought\nHm.<|tool_call>call:get{city:Rome}<tool_call|>", "Hm.", "", [ROME]),
@@ -198,6 +201,10 @@ LOST = [
     ("call:get{city:Rome", "", "call:get{city:Rome", None),
     ("call: 555-1234", "", "call: 555-1234", None),
     ("<call>me</call>", "", "<call>me</call>", None),
+    ("<tool_call> is a tag.", "", "<tool_call> is a tag.", None),
+    ('<tool_call>{"name":"other"}</tool_call>', "", '<tool_call>{"name":"other"}</tool_call>', None),
+    ('<tool_call>{"city":"Rome"}</tool_call>', "", '<tool_call>{"city":"Rome"}</tool_call>', None),
+    ('It says\n<tool_call>{"name":"get"}</tool_call>', "", 'It says\n<tool_call>{"name":"get"}</tool_call>', None),
     ("call:get", "", "call:get", None),
     ("Then call:get{city:Rome}", "", "Then call:get{city:Rome}", None),
     ("caller", "", "caller", None),
@@ -259,7 +266,7 @@ def test_how_a_reply_is_cut_changes_nothing(processor: Processor, marked: str, d
         ids += [control] if control is not None else [id for part in parts for id in processor.tokenizer.encode(part)]
     tools = data.draw(st.sampled_from([(), TOOLS]))
     assert parse(processor, ids, tools=tools) == parse(processor, ids_of(processor, marked), tools=tools)
-    letters = [id for part in re.split("(<[^>]*>)", marked) for id in spelled(processor, part)]
+    letters = [id for part in re.split("(<[^<>]*>)", marked) for id in spelled(processor, part)]
     assert parse(processor, letters, tools=tools) == parse(processor, ids, tools=tools)
 
 

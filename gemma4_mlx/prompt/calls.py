@@ -30,7 +30,13 @@ MAX_DEPTH = 64
 MAX_CALLS = 64
 """Calls in one reply; a model that writes more repeats itself."""
 
-_HEAD = re.compile(r"[\s:;]*(?:(?:<call>|call(?=[\s:]))[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
+_OPENING = r"(?:<call>|<\|?tool_call>|<tool_call:|</\w+>|call(?=[\s:]))"
+_HEAD = re.compile(rf"[\s:;]*(?:{_OPENING}[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
+_TAG = "tool_call"
+"""Other models' word for a call, which stands where a name should be, and in tags."""
+_TAG_END = re.compile(r"(?:(?:</\w+|<tool_call\|)?>\s*)+")
+_KEY = re.compile(r"[^\W\d][\w.-]*")
+"""What a key looks like that nobody declared."""
 _PLAIN_NAME = re.compile(r"[\w./:-]+")
 _PREFIX_END = re.compile(r"(?:[.:/]|__)$")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -209,17 +215,21 @@ class _Parser:
         return calls
 
     def _closes_nothing(self) -> bool:
-        """Whether a bracket too many comes next. After words without quotes it may be one of theirs."""
-        return self._peek() in _CLOSER.values() and not self.had_words
+        """Whether a bracket or tag too many comes next. After words without quotes the bracket may be one of theirs."""
+        lexeme = self._peek()
+        if not isinstance(lexeme, str):
+            return False
+        is_tag = _TAG_END.fullmatch(lexeme) and (_TAG in lexeme or not self.had_words)
+        return bool(is_tag) or (lexeme in _CLOSER.values() and not self.had_words)
 
     def _block(self) -> list[ToolCall]:
         if self._peek() == "[":
             return self._json_calls(self._value(Expected()))
         head = self._bare_until(*self.dialect.openers)
         match = _HEAD.fullmatch(head)
-        written = match[2] if match else ""
-        if not written and self._peek() == "{":
-            return self._json_calls(self._value(Expected()))
+        written = re.sub(r"(?<=:)\s+", "", match[2]) if match else ""
+        if self._peek() == "{" and (not written or (written.rstrip(">") == _TAG and _TAG not in self.tools)):
+            return self._wrapped(written)
         plain = head.strip().startswith("call:") or _PLAIN_NAME.fullmatch(written) or written in self.tools
         if not written or not plain:
             self._fail("'call:NAME'", head)
@@ -227,16 +237,29 @@ class _Parser:
         found = find_tool(written, self.tools) or (glued if glued in self.tools else None)
         return [self._call(found or written)]
 
+    def _wrapped(self, wrapper: str) -> list[ToolCall]:
+        """Calls in braces: JSON, or behind a word for calls in this syntax again."""
+        at = self.at
+        try:
+            return self._json_calls(self._value(Expected()))
+        except GemmaError:
+            if not wrapper:
+                raise
+        self.at, self.depth = at, 0
+        self._next()
+        return self._block()  # the brace that ends the wrapper closes nothing then
+
     def _call(self, name: str) -> ToolCall:
         expected = Expected.of(self.tools[name].parameters) if name in self.tools else Expected()
-        if self._peek() == "(" and self._in_parentheses() == "{":  # a dict in place of keywords
-            self._expect("(")
+        opener = self._peek()
+        if opener in ("(", "{") and self._inside() == "{":  # a dict in place of keywords, or in a second pair of braces
+            self._next()
             arguments = self._object(expected)
-            self._expect(")")
+            self._expect(_CLOSER[str(opener)])
             return ToolCall(name, arguments)
         return ToolCall(name, self._object(expected))
 
-    def _in_parentheses(self) -> Lexeme | None:
+    def _inside(self) -> Lexeme | None:
         at = self.at
         self._next()
         found, self.at = self._peek(), at
@@ -244,7 +267,7 @@ class _Parser:
 
     def _json_calls(self, value: Any) -> list[ToolCall]:
         """Calls that are JSON: `{"name": ..., "arguments": {...}}`, also inside "function", or a list of these."""
-        entries = value.get("tool_calls", [value]) if isinstance(value, dict) else value
+        entries = value.get("tool_calls", [value.get(_TAG, value)]) if isinstance(value, dict) else value
         if not isinstance(entries, list) or not entries:
             self._fail("'call:NAME'", str(value))
         return [self._json_call(entry) for entry in entries]
@@ -385,12 +408,13 @@ class _Parser:
         return text
 
     def _goes_on(self) -> bool:
-        """Whether what follows this comma can only be more of the text before it: it has no key."""
+        """Whether what follows this comma can only be more of the text before it: it has no key, nor looks like one."""
         at, text = self.at + 1, ""
         while at < len(self.lexemes) and isinstance(lexeme := self.lexemes[at], str) and lexeme not in _SIGNS:
             text, at = text + lexeme, at + 1
         ended = at == len(self.lexemes) or self.lexemes[at] in _ENDS
-        return ended and bool(text.strip()) and self.in_object and not self.siblings.declares(text.strip())
+        is_text = bool(text.strip()) and self.in_object and not self.siblings.declares(text.strip())
+        return is_text and (ended or (self.lexemes[at] in (":", "=") and not _KEY.fullmatch(text.strip())))
 
     def _bare_until(self, *ends: str, never: tuple[str, ...] = ()) -> str:
         """Joins bare lexemes up to one of `ends`: names may hold colons and brackets, keys brackets."""

@@ -15,8 +15,9 @@ OTHER_LABELS = ("thinking", "analysis", "reasoning")
 """Labels that other models write; they count only alone in their line."""
 
 _LABEL = re.compile(rf"\s*(?:{LABEL}(?:[ \t\r]*\n|[ \t]+|$)|(?i:{'|'.join((LABEL, *OTHER_LABELS))})[ \t\r]*\n)")
-_CALL_BEGINNINGS = ("call:", "<call>")
-_CALL = re.compile(rf"(?:{'|'.join(_CALL_BEGINNINGS)})[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
+_CALL_BEGINNINGS = ("call:", "<call>", "<tool_call>", "<tool_call:", "<|tool_call>")
+"""What a call without its mark begins with; the last in ordinary characters."""
+_CALL = re.compile(r"(<\|?tool_call>\s*)?(?:call:|<call>|<tool_call:)?[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
 _LONGEST_NAME = 200  # characters
 _LOST_LABEL = f"{LABEL}\n"
 
@@ -59,12 +60,13 @@ def beginning(text: str, tools: Collection[str], *, may_think: bool) -> Beginnin
         return "text"
     if any(words.startswith(text) for words in _CALL_BEGINNINGS):
         return "undecided"
-    match = _CALL.match(text)
-    if match is None or len(match[1]) > _LONGEST_NAME:
+    match = _CALL.match(text) if text.startswith(_CALL_BEGINNINGS) else None
+    if match is None or len(match[2]) > _LONGEST_NAME:
         return "text"
-    if not match[2]:
+    if not match[3]:
         return "undecided"
-    return "call" if match[2] in "{(" and find_tool(match[1], tools) else "text"
+    is_json = match[1] is not None and not match[2] and match[3] == "{"
+    return "call" if is_json or (match[3] in "{(" and find_tool(match[2], tools)) else "text"
 
 
 def is_lost_thought(text: str) -> bool:

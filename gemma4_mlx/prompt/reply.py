@@ -198,6 +198,8 @@ class ReplyParser:
             problem = None
         except GemmaError as error:
             calls, problem = [], error
+        if self._unmarked and any(found.name not in self._tool_names for found in calls):
+            calls = []
         if not calls and not has_marks:
             return Piece(self._channel, self._show(text))
         self._watch("answer")
