@@ -207,6 +207,8 @@ READ = [
     ('call:f{{"a":1}}', "f", {"a": 1}),
     ("call:f{{a:1}}", "f", {"a": 1}),
     ("call:f{a:1}>", "f", {"a": 1}),
+    ('```json\n{"name":"f","arguments":{"a":1}}\n```', "f", {"a": 1}),
+    ("```\ncall:f{a:1}\n```", "f", {"a": 1}),
     # strings that spell what the schema takes
     ('call:f{a:<|"|>5<|"|>}', "f", {"a": 5}),
     ('call:f{a:"5"}', "f", {"a": 5}),

@@ -30,11 +30,11 @@ MAX_DEPTH = 64
 MAX_CALLS = 64
 """Calls in one reply; a model that writes more repeats itself."""
 
-_OPENING = r"(?:<call>|<\|?tool_call>|<tool_call:|</\w+>|call(?=[\s:]))"
+_OPENING = r"(?:```\w*|<call>|<\|?tool_call>|<tool_call:|</\w+>|call(?=[\s:]))"
 _HEAD = re.compile(rf"[\s:;]*(?:{_OPENING}[\s:]*)*([\"'`]?)(.*?)\1\s*:?\s*", re.DOTALL)
 _TAG = "tool_call"
 """Other models' word for a call, which stands where a name should be, and in tags."""
-_TAG_END = re.compile(r"(?:(?:</\w+|<tool_call\|)?>\s*)+")
+_TAG_END = re.compile(r"(?:(?:(?:</\w+|<tool_call\|)?>|```)\s*)+")
 _KEY = re.compile(r"[^\W\d][\w.-]*")
 """What a key looks like that nobody declared."""
 _PLAIN_NAME = re.compile(r"[\w./:-]+")
