@@ -183,6 +183,8 @@ LOST = [
     ("<|tool_call>call:get{city:Rome}<tool_call|>call:get{city:Rome}<tool_call|>", "", "", [ROME, ROME]),
     ('<call>get{city:<|"|>Rome<|"|>}<turn|>', "", "", [ROME]),
     ("<call> get {city:Rome}<tool_call|>", "", "", [ROME]),
+    ('get{city:<|"|>Rome<|"|>}<turn|>', "", "", [ROME]),
+    ("<channel|>get{city:Rome}<tool_call|>", "", "", [ROME]),
     ('<tool_call:get{city:<|"|>Rome<|"|>}><tool_call|>', "", "", [ROME]),
     ('<tool_call>\n{"name": "get", "arguments": {"city": "Rome"}}\n</tool_call><turn|>', "", "", [ROME]),
     ("<tool_call>call:get{city:Rome}</tool_call><turn|>", "", "", [ROME]),
@@ -209,6 +211,9 @@ LOST = [
     ("Then call:get{city:Rome}", "", "Then call:get{city:Rome}", None),
     ("caller", "", "caller", None),
     ("get{city:Rome}", "", "get{city:Rome}", None),
+    ("get{city:Rome} gets the weather.", "", "get{city:Rome} gets the weather.", None),
+    ("get", "", "get", None),
+    ("gets {it}", "", "gets {it}", None),
 ]
 
 

@@ -15,7 +15,7 @@ OTHER_LABELS = ("thinking", "analysis", "reasoning")
 """Labels that other models write; they count only alone in their line."""
 
 _LABEL = re.compile(rf"\s*(?:{LABEL}(?:[ \t\r]*\n|[ \t]+|$)|(?i:{'|'.join((LABEL, *OTHER_LABELS))})[ \t\r]*\n)")
-_CALL_BEGINNINGS = ("call:", "<call>", "<tool_call>", "<tool_call:", "<|tool_call>")
+CALL_BEGINNINGS = ("call:", "<call>", "<tool_call>", "<tool_call:", "<|tool_call>")
 """What a call without its mark begins with; the last in ordinary characters."""
 _CALL = re.compile(r"(<\|?tool_call>\s*)?(?:call:|<call>|<tool_call:)?[ ]*([\w./:-]*)[ ]*(.?)", re.DOTALL)
 _LONGEST_NAME = 200  # characters
@@ -51,16 +51,21 @@ def beginning(text: str, tools: Collection[str], *, may_think: bool) -> Beginnin
     """What a text is with which an answer or a line begins: a call of a declared tool, text, or not yet told.
 
     With `may_think` a text that begins with a thought's label in a line of its own stays undecided: whether it is one
-    tells the mark that ends it.
+    tells the mark that ends it. There a tool's name before its brace may be a call, if it has quoting tokens.
     """
     text = text.lstrip() if may_think else text.lstrip(" \t")
     if may_think and (_LOST_LABEL.startswith(text) or text.startswith(_LOST_LABEL)):
         return "undecided"
-    if not tools:
-        return "text"
-    if any(words.startswith(text) for words in _CALL_BEGINNINGS):
+    bare = [f"{tool}{{" for tool in tools] if may_think else []
+    if tools and any(words.startswith(text) and words != text for words in (*CALL_BEGINNINGS, *bare)):
         return "undecided"
-    match = _CALL.match(text) if text.startswith(_CALL_BEGINNINGS) else None
+    if text.startswith(tuple(bare)):
+        return "call"
+    return _beginning_of_call(text, tools) if tools else "text"
+
+
+def _beginning_of_call(text: str, tools: Collection[str]) -> Beginning:
+    match = _CALL.match(text) if text.startswith(CALL_BEGINNINGS) else None
     if match is None or len(match[2]) > _LONGEST_NAME:
         return "text"
     if not match[3]:

@@ -12,7 +12,7 @@ from typing import Literal
 from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.prompt.calls import MAX_CALLS, CallReader, MalformedCall, ToolCall
 from gemma4_mlx.prompt.lexemes import QUOTE
-from gemma4_mlx.prompt.lost_marks import ChannelLabel, beginning, is_lost_thought
+from gemma4_mlx.prompt.lost_marks import CALL_BEGINNINGS, ChannelLabel, beginning, is_lost_thought
 from gemma4_mlx.prompt.stops import StopStrings
 from gemma4_mlx.prompt.tokenizer import Tokenizer
 from gemma4_mlx.prompt.tools import Tool
@@ -186,15 +186,16 @@ class ReplyParser:
     def _end_call(self, call: CallReader, *, closed: bool) -> Piece:
         """The calls, or what was meant as one.
 
-        What has no mark at all is a call only where the answer begins, and text if it is none.
+        What has no mark at all is a call only where the answer begins with the word for it, and text if it is none.
         """
         rest = self._decoder.finish()
         call.text(rest)
         self._call = None
         text = call.written if self._unmarked else rest
         has_marks = not self._unmarked or closed or call.has_quotes
+        says_call = self._place == "answer" and text.lstrip().startswith(CALL_BEGINNINGS)
         try:
-            calls = call.finish(closed=closed) if has_marks or self._place == "answer" else []
+            calls = call.finish(closed=closed) if has_marks or says_call else []
             problem = None
         except GemmaError as error:
             calls, problem = [], error
