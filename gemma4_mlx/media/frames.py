@@ -129,7 +129,10 @@ def decode_frames(
 
 
 def is_mirrored(frame: "VideoFrame") -> bool:
-    """Whether the display matrix flips the frame, besides turning it by `frame.rotation`: selfies, some screens."""
+    """Whether the display matrix flips the frame, besides turning it by `frame.rotation`: selfies, some screens.
+
+    Ask it of one frame of a file: av keeps a frame whose side data was looked at until Python collects garbage.
+    """
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False

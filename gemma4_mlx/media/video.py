@@ -104,9 +104,11 @@ def _by_time(
     chosen = choose(times, (index.end - ticks[0]) * index.tick)
     seconds = dict(zip(ticks[chosen].tolist(), times[chosen].tolist(), strict=True))
     found: dict[int, Patches] = {}
+    view = None
     for frame in decode_frames(source, limits, index, order[chosen]):
         if frame.pts is not None and frame.pts in seconds:
-            found[frame.pts] = frame_patches(frame, budget, View(index.pixel_aspect, is_mirrored(frame)))
+            view = view or View(index.pixel_aspect, is_mirrored(frame))
+            found[frame.pts] = frame_patches(frame, budget, view)
             if len(found) == len(seconds):
                 return [(seconds[pts], found[pts]) for pts in sorted(found)]
         del frame  # or its memory is still taken while the next one is decoded
@@ -121,12 +123,12 @@ def _by_count(
     if not len(times):
         raise GemmaError(f"{source.name}: the video has no frames that can be decoded")
     chosen = set(choose(times, times[-1] * len(times) / max(1, len(times) - 1)).tolist())
-    frames = enumerate(decode_frames(source, limits))
-    return [
-        (float(times[number]), frame_patches(frame, budget, View(index.pixel_aspect, is_mirrored(frame))))
-        for number, frame in frames
-        if number in chosen
-    ]
+    sampled, view = [], None
+    for number, frame in enumerate(decode_frames(source, limits)):
+        if number in chosen:
+            view = view or View(index.pixel_aspect, is_mirrored(frame))
+            sampled.append((float(times[number]), frame_patches(frame, budget, view)))
+    return sampled
 
 
 def _times(source: Source, index: FrameIndex, limits: MediaLimits) -> Iterator[float]:

@@ -1,6 +1,7 @@
 """Which frames of a film are taken, when they are shown, and that skipping never changes a pixel."""
 
 import contextlib
+import gc
 import io
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from gemma4_mlx.media import video as video_module
 from gemma4_mlx.media.frames import FrameIndex, decode_frames
 from gemma4_mlx.media.images import to_patches
 from gemma4_mlx.media.sources import MediaLimits, read_source
+from gemma4_mlx.media.strips import frame_patches
 from gemma4_mlx.media.video import Video, load_video, sample_times
 
 
@@ -270,3 +272,22 @@ def test_only_the_sampled_frames_are_converted(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(video_module, "frame_patches", lambda *a: made.append(1) or original(*a))
     load_video(video_bytes(30), max_frames=3)
     assert len(made) == 3
+
+
+def test_no_frame_is_kept_while_the_next_ones_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = []
+
+    def patches(frame: Any, *arguments: Any) -> Any:
+        alive.append(sum(type(each) is type(frame) for each in gc.get_objects()))
+        return frame_patches(frame, *arguments)
+
+    monkeypatch.setattr(video_module, "frame_patches", patches)
+    film = video_bytes(30)
+    gc.collect()
+    gc.disable()
+    try:
+        load_video(film)
+    finally:
+        gc.enable()
+    assert len(alive) == 30
+    assert max(alive) < 6
