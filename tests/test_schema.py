@@ -65,6 +65,8 @@ REFUSED = [
     ({"$ref": "#x"}, "has no #x, to which it refers; put"),
     ({"$ref": "http://a.invalid/x"}, "refers to http://a.invalid/x, which nobody fetches; put"),
     ({"$ref": "#/title", "title": "x"}, "refers to #/title, which is no schema"),
+    ({"$defs": {"a": True}, "$ref": "#/$defs/a/b"}, r"has no #/\$defs/a/b, to which it refers; put"),
+    ({"minimum": 1, "$ref": "#/minimum/0"}, "has no #/minimum/0, to which it refers; put"),
     ({"$defs": {"a": {"$dynamicAnchor": "a"}}, "$dynamicRef": "#a"}, r"\$dynamicRef is not supported here; write"),
     ({"not": {"pattern": "x"}}, "not is not supported here; write what may come instead"),
     ({"not": {"type": "integer"}}, "not is not supported here"),
@@ -178,6 +180,8 @@ ALLOWED: list[tuple[Any, list[str], list[str]]] = [
     ({"$defs": {"a": {"$anchor": "one", "const": 1}}, "$ref": "#one"}, ["1"], ["2"]),
     ({"$id": "http://a.invalid/b", "$defs": {"a": {"$id": "c", "const": 1}}, "$ref": "c"}, ["1"], ["2"]),
     ({"properties": {"a": {"const": 1}, "b": {"$ref": "#/properties/a"}}, "type": "object"}, ['{"b":1}'], ['{"b":2}']),
+    ({"$ref": "#/$defs/a/anyOf/0", "$defs": {"a": {"anyOf": [{"const": 1}, {"const": 2}]}}}, ["1"], ["2"]),
+    ({"$ref": "#/$defs/a/items/0", "$defs": {"a": {"items": [{"const": 1}]}}}, ["1"], ["2"]),
     ({"$dynamicRef": "#/$defs/a", "$defs": {"a": {"const": 1}}}, ["1"], ["2"]),
     # what can be written in other words
     (UNION, ['{"kind":1,"a":5}', '{"kind":2,"a":"x"}'], ['{"kind":1,"a":"x"}', "{}"]),

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from gemma4_mlx.engine.schema_variants import Variants
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.prompt.declarations import simplified
+from gemma4_mlx.prompt.expected import Expected
 from gemma4_mlx.prompt.messages import quote_all
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.template import ChatTemplate
@@ -70,7 +72,7 @@ def test_a_tool_without_parameters_is_written_whole(shared: Any) -> None:
         ({"name": "f", "parameters": {"required": 3}}, "tool f: 3 is not of type 'array'"),
         ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#/$defs/X"}}}}, "the schema has no #/$defs/X"),
         ({"name": "f", "parameters": {"properties": {"x": {"$ref": "http://a.invalid/x"}}}}, "put what is there into"),
-        ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#anchor"}}}}, "the schema refers to #anchor; put"),
+        ({"name": "f", "parameters": {"properties": {"x": {"$ref": "#anchor"}}}}, "the schema has no #anchor, to"),
         ({"name": "f", "parameters": {"properties": {"x": {"default": {1}}}}}, "tool f: Object of type set"),
         ({"name": "f", "parameters": {"$schema": []}}, "tool f: "),
         (
@@ -212,13 +214,17 @@ def test_endless_schemas_end() -> None:
     assert "nested too deep" in refusal(endless, {"a": 1})
 
 
+ONE_OF_TWO = '{"anyOf":[{},{"type":"integer"}]}'
 SIMPLIFIED = [
     ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
     ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"type": "integer", "nullable": True}),
     ({"anyOf": [True, {"type": "null"}]}, {"nullable": True}),
     ({"oneOf": [False, {"type": "integer"}]}, {"type": "integer"}),
-    ({"anyOf": [True, {"type": "integer"}]}, {"description": '{"anyOf":[{},{"type":"integer"}]}'}),
+    ({"anyOf": [True, {"type": "integer"}]}, {"description": ONE_OF_TWO}),
     ({"$ref": "#/$defs/Any", "$defs": {"Any": True}}, {}),
+    ({"$ref": "#/anyOf/1", "anyOf": [True, {"type": "integer"}]}, {"type": "integer", "description": ONE_OF_TWO}),
+    ({"$ref": "#/%24defs/a%20b", "$defs": {"a b": {"type": "integer"}}}, {"type": "integer"}),
+    ({"$ref": "#day", "$defs": {"d": {"$anchor": "day", "type": "integer"}}}, {"type": "integer"}),
     ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
     ({"title": "X", "type": "object", "additionalProperties": False}, {"type": "object", "properties": {}}),
     ({"type": "integer", "minimum": 1}, {"type": "integer", "description": '{"minimum":1}'}),
@@ -367,3 +373,26 @@ def test_a_schema_that_grows_without_end_is_refused() -> None:
         deep = {"type": "array", "items": deep}
     with pytest.raises(GemmaError, match="tool f"):
         tool({"x": deep})
+
+
+REFERENCES = ["#/properties/pair/items/0", "#/properties/either/anyOf/0", "#/%24defs/a%20city", "#city"]
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_references_into_lists_and_to_anchors_are_followed(reference: str) -> None:
+    city = {"$anchor": "city", "type": "string"}
+    read = tool(
+        {
+            "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},
+            "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+            "city": {"$ref": reference},
+        },
+        **{"$defs": {"a city": city}},
+    )
+    assert read.declaration()["function"]["parameters"]["properties"]["city"] == {"type": "string"}
+    read.check({"city": "Rome"})
+    with pytest.raises(GemmaError, match="argument city: 1 is not of type 'string'"):
+        read.check({"city": 1})
+    (flat,) = Variants(read.parameters, 100).of({"$ref": read.parameters["properties"]["city"]["$ref"]})
+    assert flat["type"] == "string"
+    assert Expected.of(read.parameters).property("city").says("string")

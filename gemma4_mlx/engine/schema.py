@@ -60,7 +60,7 @@ def compile_schema(schema: Any) -> str:
         raise UsageError(f"the JSON schema has {len(text)} characters; at most {MAX_CHARACTERS} can be compiled")
     try:
         _check_keywords(schema)
-        plain = plain_schema(json.loads(text))
+        plain = plain_schema(modern(json.loads(text)))
         text = json.dumps(plain, ensure_ascii=False)
         text.encode()
     except RecursionError:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gemma4_mlx.errors import UsageError
 from gemma4_mlx.prompt.dialects import modern_keywords
+from gemma4_mlx.prompt.references import resolved
 
 SAYING_NOTHING = (
     *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$comment", "$vocabulary"),
@@ -62,14 +63,11 @@ class Part:
 
     def target(self, ref: str) -> "Part":
         """What a reference leads to."""
-        from referencing.exceptions import Unresolvable
-
-        try:
-            found = self.resolver.lookup(ref)
-        except (Unresolvable, ValueError, AttributeError):  # the last for an address that is no text, anywhere
+        found = resolved(self.resolver, ref)
+        if found is None:
             local = ref.startswith("#")
             said = f"has no {ref[:80]}, to which it refers" if local else f"refers to {ref[:80]}, which nobody fetches"
-            raise UsageError(f"the JSON schema {said}; put what is meant into its $defs, as #/$defs/NAME") from None
+            raise UsageError(f"the JSON schema {said}; put what is meant into its $defs, as #/$defs/NAME")
         if not isinstance(found.contents, (Mapping, bool)):
             raise UsageError(f"the JSON schema refers to {ref[:80]}, which is no schema")
         return replace(self, schema=found.contents, resolver=found.resolver)

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
+
+from gemma4_mlx.prompt.references import References
 
 MAX_VARIANTS = 256
 """Flat schemas of one schema. A schema with more of them is taken without its combinations."""
@@ -23,12 +25,17 @@ class Variants:
     """Flattens the parts of one schema.
 
     Attributes:
-        root: the whole schema, in which references look.
+        root: the whole schema.
         left: parts that may still be looked at.
+        references: what references inside it lead to.
     """
 
     root: Schema
     left: int
+    references: References = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.references = References(self.root)
 
     def of(self, schema: Any, refs: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
         """The flat schemas, `const` written as `enum`; none if no value can validate.
@@ -54,22 +61,12 @@ class Variants:
         """For each of a schema's combinations the flat schemas of which one must hold."""
         ref = schema.get("$ref")
         if isinstance(ref, str) and ref not in refs:
-            yield self.of(self._look_up(ref), refs | {ref})
+            yield self.of(self.references.look_up(ref), refs | {ref})
         for part in schema.get("allOf", []):
             yield self.of(part, refs)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
                 yield [flat for option in schema[keyword] for flat in self.of(option, refs)]
-
-    def _look_up(self, ref: str) -> Any:
-        """What a JSON pointer such as #/$defs/City points to; True, which says nothing, if it leads nowhere."""
-        if ref != "#" and not ref.startswith("#/"):
-            return True
-        found: Any = self.root
-        for step in ref.removeprefix("#").split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(key, True) if isinstance(found, Mapping) else True
-        return found
 
 
 def types_of(schema: Schema) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.prompt.dialects import map_parts, modern_keywords
+from gemma4_mlx.prompt.references import References
 
 MAX_DEPTH = 32
 MAX_PARTS = 5000
@@ -49,12 +50,12 @@ def simplified(schema: Mapping[str, Any]) -> dict[str, Any]:
     A reference inside itself becomes an object of any content. Raises GemmaError for references that lead nowhere or
     out of the schema, and for schemas that are too deep or too large.
     """
-    return _Simplifier(schema).write(schema, ())
+    return _Simplifier(References(schema)).write(schema, ())
 
 
 @dataclass(slots=True)
 class _Simplifier:
-    root: Mapping[str, Any]
+    references: References
     parts: int = 0
 
     def write(self, schema: Any, refs: tuple[str, ...], depth: int = 0) -> dict[str, Any]:
@@ -114,13 +115,10 @@ class _Simplifier:
         return schema, refs
 
     def _look_up(self, ref: str) -> Mapping[str, Any]:
-        """What a JSON pointer such as #/$defs/City points to; a schema that is only true or false says nothing."""
-        if ref != "#" and not ref.startswith("#/"):
+        """What a reference leads to; a schema that is only true or false says nothing."""
+        found = self.references.look_up(ref)
+        if found is None and not ref.startswith("#"):
             raise GemmaError(f"the schema refers to {ref[:80]}; put what is there into its $defs, as #/$defs/NAME")
-        found: Any = self.root
-        for step in ref.removeprefix("#").split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, Mapping) else None
         if not isinstance(found, (Mapping, bool)):
             raise GemmaError(f"the schema has no {ref[:80]}, to which it refers")
         return _mapping(found)

@@ -4,6 +4,7 @@ Its own file because tools and answers both come with schemas of every dialect. 
 read in that way; everything else is left as it is, for the validator to refuse.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -38,6 +39,9 @@ ALONE = ("items", "additionalProperties", "propertyNames", "contains", "not", "i
 UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
 """The keywords that hold schemas, by how they hold them."""
 
+_INTO_TUPLE = re.compile(r"(?<!/properties)/items/(?=[0-9]+(?:/|$))")
+"""Where a reference steps into a list of `items`, which becomes `prefixItems`."""
+
 LIMITING = {
     *({*COUNTS, *CONTAINED, *BOUNDS, *IN_MAPPINGS, *IN_LISTS, *ALONE, *UNEVALUATED} - {"$defs", "definitions"}),
     *("type", "enum", "const", "multipleOf", "pattern", "format", "required", "uniqueItems", "dependentRequired"),
@@ -48,7 +52,12 @@ LIMITING = {
 
 def modern(schema: Any) -> Any:
     """A schema in 2020-12's words, down to its last part. Raises RecursionError for one without an end."""
-    return schema if not isinstance(schema, Mapping) else map_parts(modern_keywords(schema), modern)
+    if not isinstance(schema, Mapping):
+        return schema
+    words = map_parts(modern_keywords(schema), modern)
+    if isinstance(words.get("$ref"), str):
+        words["$ref"] = _INTO_TUPLE.sub("/prefixItems/", words["$ref"])
+    return words
 
 
 def meaningful(schema: Any) -> Any:

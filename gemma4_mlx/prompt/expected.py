@@ -4,8 +4,10 @@ Not a validator: `Tool.check` is. Apart from calls.py because it knows schemas a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from gemma4_mlx.prompt.references import References
 
 _UNIONS = ("anyOf", "oneOf", "allOf")
 
@@ -14,13 +16,13 @@ _UNIONS = ("anyOf", "oneOf", "allOf")
 class Expected:
     """The schemas that may describe a value, unions and local references resolved. Without any, nothing is known."""
 
-    root: Any = None
+    references: References = field(default_factory=lambda: References(None))
     schemas: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, root: Any) -> "Expected":
         """What a whole schema says."""
-        return cls(root)._narrowed([root])
+        return cls(References(root))._narrowed([root])
 
     def property(self, key: str) -> "Expected":
         """What is known of a property of the object."""
@@ -48,10 +50,10 @@ class Expected:
         return any(value == option for schema in self.schemas for option in _options(schema))
 
     def _narrowed(self, schemas: list[Any]) -> "Expected":
-        return Expected(self.root, tuple(_resolved(schemas, self.root)))
+        return Expected(self.references, tuple(_resolved(schemas, self.references)))
 
 
-def _resolved(schemas: list[Any], root: Any) -> Iterator[Mapping[str, Any]]:
+def _resolved(schemas: list[Any], references: References) -> Iterator[Mapping[str, Any]]:
     """The schemas, and those that they are unions of or refer to, each once."""
     waiting, seen = list(schemas), set()
     while waiting:
@@ -61,18 +63,8 @@ def _resolved(schemas: list[Any], root: Any) -> Iterator[Mapping[str, Any]]:
         seen.add(id(schema))
         yield schema
         waiting += [option for union in _UNIONS for option in _sequence(schema, union)]
-        waiting.append(_referred(schema.get("$ref"), root))
-
-
-def _referred(reference: Any, root: Any) -> Any:
-    """What `#/$defs/...` points to; None for what is nowhere or elsewhere."""
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        return None
-    found = root
-    for step in filter(None, reference[1:].split("/")):
-        key = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        if isinstance(schema.get("$ref"), str):
+            waiting.append(references.look_up(schema["$ref"]))
 
 
 def _kinds(schema: Mapping[str, Any]) -> Iterator[str]:
