@@ -18,6 +18,7 @@ from typing import Any
 
 from gemma4_mlx.engine.number_patterns import ANY_NUMBER, decimal_pattern, integer_pattern
 from gemma4_mlx.engine.schema_variants import Schema, TooManyPartsError, Variants, types_of
+from gemma4_mlx.prompt.dialects import kinds_of
 from gemma4_mlx.prompt.tools import Tool
 
 MAX_PARTS = 10_000
@@ -215,9 +216,9 @@ class _Writer:
 
     def _options(self, schema: Schema, depth: int) -> list[str | None]:
         """The rules of a flat schema's types."""
-        types = types_of(schema)
         if "enum" in schema:
-            return self._enum([value for value in schema["enum"] if not types or _is_of(value, types)])
+            return self._enum(_spelled(schema))
+        types = types_of(schema)
         return [self._typed(type, schema, depth) for type in types] if types else [self.rules.any_value()]
 
     def _typed(self, type: str, schema: Schema, depth: int) -> str | None:
@@ -295,15 +296,11 @@ class _Writer:
         flat = self.variants.of(schema)
         if not all("enum" in each for each in flat):
             return None
-        options = {option for each in flat for option in self._different_options(each)}
+        options = {self._written(value) for each in flat for value in _spelled(each)}
         if len(options) > MAX_TRACKED:
             return None
         unique = self.rules.in_any_order([_Entry(option) for option in sorted(options)], "]", least=least, most=most)
         return unique and self.rules.name(f'"[" {unique}')
-
-    def _different_options(self, schema: Schema) -> list[str]:
-        types = types_of(schema)
-        return [self._written(value) for value in schema["enum"] if not types or _is_of(value, types)]
 
     def _object(self, schema: Schema, depth: int) -> str | None:
         required, properties = set(schema.get("required", [])), schema.get("properties", {})
@@ -339,6 +336,12 @@ class _Writer:
 _COMMA = ' "," '
 
 
+def _spelled(schema: Schema) -> list[Any]:
+    """The values of an enum that are of the schema's types."""
+    types = types_of(schema)
+    return [value for value in schema["enum"] if not types or any(kind in types for kind in kinds_of(value))]
+
+
 def _integer(schema: Schema) -> str | None:
     least = [math.ceil(bound) for bound in _bounds(schema, "minimum")]
     least += [math.floor(bound) + 1 for bound in _bounds(schema, "exclusiveMinimum")]
@@ -358,15 +361,6 @@ def _bounds(schema: Schema, key: str) -> list[float]:
     """The bound of a keyword, if there is one; drafts before 6 have truth values in the place of some."""
     bound = schema.get(key)
     return [bound] if isinstance(bound, (int, float)) and not isinstance(bound, bool) else []
-
-
-def _is_of(value: Any, types: Sequence[str]) -> bool:
-    """Whether a value of JSON is of one of these types."""
-    if isinstance(value, bool) or value is None:
-        return ("null" if value is None else "boolean") in types
-    if isinstance(value, (int, float)):
-        return "number" in types or ("integer" in types and value == int(value))
-    return ("string" if isinstance(value, str) else "array" if isinstance(value, list) else "object") in types
 
 
 def _condition(conditions: Sequence[str]) -> str:

@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gemma4_mlx.engine.schema_part import Part
+from gemma4_mlx.prompt.dialects import kinds_of
 
 KINDS = ("null", "boolean", "number", "string", "array", "object")
 """JSON's types, each value of which is of exactly one; an integer is a number."""
 
 
 def kind_of(value: Any) -> str:
-    """The type of a JSON value."""
-    if isinstance(value, bool):
-        return "boolean"
-    names = ((int | float, "number"), (str, "string"), (Sequence, "array"), (Mapping, "object"))
-    return next((name for kind, name in names if isinstance(value, kind)), "null")
+    """The type of a JSON value among KINDS."""
+    return kinds_of(value)[-1]
 
 
 def other_kinds(kinds: Sequence[str]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import IO
 
 from gemma4_mlx.media.sources import Source
-from gemma4_mlx.media.tables import top_boxes, top_elements
+from gemma4_mlx.media.tables import id3_bytes, top_boxes, top_elements
 
 _STREAMED_SIZE = 1_900_000_000  # bytes; a WAV that states this much was written without knowing its size
 _WAV_TOLERANCE = 0.5  # seconds; some recorders count their chunks' headers too, or twice
@@ -106,9 +106,7 @@ def _is_one_mp3(stream: IO[bytes]) -> bool:
 def _xing(stream: IO[bytes]) -> tuple[int, int] | None:
     """Where an MP3's sound begins, and the bytes of it that its "Xing" or "Info" header counts; None without one."""
     stream.seek(0)
-    head, tag_bytes = stream.read(10), 0
-    if len(head) == 10 and head[:3] == b"ID3":
-        tag_bytes = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    tag_bytes = id3_bytes(stream.read(10))
     stream.seek(tag_bytes)
     frame = stream.read(64)
     start = max(frame.find(b"Xing"), frame.find(b"Info"))

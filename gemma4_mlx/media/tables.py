@@ -79,6 +79,13 @@ def top_elements(file: IO[bytes], size: int) -> Iterator[Element]:
         position = element.start if element.id == _SEGMENT else element.end or size
 
 
+def id3_bytes(head: bytes) -> int:
+    """Length of the ID3 tag that begins with these ten bytes; 0 if none does."""
+    if len(head) < 10 or head[:3] != b"ID3":
+        return 0
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+
+
 def _read(file: IO[bytes], position: int, size: int) -> bytes:
     file.seek(position)
     return file.read(size)
@@ -206,8 +213,8 @@ def _children(file: IO[bytes], position: int, end: int) -> int:
 def _tag_bytes(file: IO[bytes]) -> int:
     """Length of the ID3 tags at the beginning and of a FLAC file's metadata."""
     position = 0
-    while (head := _read(file, position, 10))[:3] == b"ID3" and len(head) == 10:
-        position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    while size := id3_bytes(head := _read(file, position, 10)):
+        position += size
     if head[:4] != b"fLaC":
         return position
     position, last = position + 4, False

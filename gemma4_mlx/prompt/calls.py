@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.prompt import lexemes
-from gemma4_mlx.prompt.expected import Expected, json_kinds
+from gemma4_mlx.prompt.dialects import kinds_of
+from gemma4_mlx.prompt.expected import Expected
 from gemma4_mlx.prompt.lexemes import LOOSE, PLAIN, QUOTE_MARKS, Dialect, Lexeme, Quoted, has_closed_quotes
 from gemma4_mlx.prompt.lost_quotes import with_quote_back
 from gemma4_mlx.prompt.tools import Tool
@@ -370,7 +371,7 @@ class _Parser:
         read = () if expected.lists(text) else _literals(text)
         self.bare_word = not read
         self.had_words = self.had_words or self.bare_word
-        return next((value for value in read if value is None or expected.says(*json_kinds(value))), text)
+        return next((value for value in read if value is None or expected.says(*kinds_of(value))), text)
 
     def _literal(self, lexeme: str) -> Any:
         read = _literals(lexeme)
@@ -468,7 +469,7 @@ def _spelled(text: str, expected: Expected) -> Any:
     if expected.says("string"):
         return text
     read = _literals(text.strip()) or (_json_object(text),)
-    return next((value for value in read if expected.says(*json_kinds(value))), text)
+    return next((value for value in read if expected.says(*kinds_of(value))), text)
 
 
 def _json_object(text: str) -> Any:

@@ -100,6 +100,16 @@ def map_parts(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[s
     return words
 
 
+def kinds_of(value: Any) -> tuple[str, ...]:
+    """The JSON types that a value is of: two for an integer, which is a number too."""
+    if isinstance(value, bool):
+        return ("boolean",)
+    if isinstance(value, (int, float)):
+        return ("integer", "number") if isinstance(value, int) or value.is_integer() else ("number",)
+    names = ((str, "string"), ((list, tuple), "array"), (Mapping, "object"))
+    return (next((name for kind, name in names if isinstance(value, kind)), "null"),)
+
+
 def _types(types: Any) -> Any:
     """Types in small letters: Google's own declarations write STRING."""
     if isinstance(types, list):

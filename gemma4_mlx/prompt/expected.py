@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gemma4_mlx.prompt.dialects import kinds_of
 from gemma4_mlx.prompt.references import References
 
 _UNIONS = ("anyOf", "oneOf", "allOf")
@@ -75,17 +76,7 @@ def _kinds(schema: Mapping[str, Any]) -> Iterator[str]:
     elif isinstance(kinds, (list, tuple)):
         yield from (kind for kind in kinds if isinstance(kind, str))
     else:
-        yield from (kind for option in _options(schema) for kind in json_kinds(option))
-
-
-def json_kinds(value: Any) -> tuple[str, ...]:
-    """The JSON types that a value is of."""
-    if isinstance(value, bool):
-        return ("boolean",)
-    if isinstance(value, (int, float)):
-        return ("integer", "number") if value == int(value) else ("number",)
-    kinds = ((str, "string"), (list, "array"), (dict, "object"), (type(None), "null"))
-    return next(((name,) for kind, name in kinds if isinstance(value, kind)), ())
+        yield from (kind for option in _options(schema) for kind in kinds_of(option))
 
 
 def _options(schema: Mapping[str, Any]) -> list[Any]:
