@@ -246,6 +246,7 @@ SIMPLIFIED = [
     ),
     # a text that must be one of several, however that is said
     ({"const": "a"}, {"type": "string", "enum": ["a"]}),
+    ({"enum": [None, "a"]}, {"type": "string", "enum": ["a"], "nullable": True}),
     ({"type": "string", "enum": ["a", None]}, {"type": "string", "enum": ["a"], "nullable": True}),
     ({"anyOf": [{"enum": ["a", "b"]}, {"const": "c"}]}, {"type": "string", "enum": ["a", "b", "c"]}),
     (

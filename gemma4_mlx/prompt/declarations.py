@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.prompt.dialects import map_parts, modern_keywords
+from gemma4_mlx.prompt.dialects import kinds_of, map_parts, modern_keywords
 from gemma4_mlx.prompt.references import References
 
 MAX_DEPTH = 32
@@ -41,7 +41,6 @@ _EMPTY: dict[str, Sequence[Any]] = {
     **dict.fromkeys(("minLength", "minItems", "minProperties"), (0,)),
 }
 """Values of keywords that tell the model nothing."""
-_JSON_TYPES = ((bool, "boolean"), (str, "string"), (int, "integer"), (float, "number"), (list, "array"))
 
 
 def simplified(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def _types(schema: dict[str, Any], options: Iterable[Any]) -> tuple[list[str], b
     types = list(types) if isinstance(types, list) else [types]
     if not types:
         values = schema.get("enum", [schema["const"]] if "const" in schema else [])
-        types = [name for kind, name in _JSON_TYPES if values and isinstance(values[0], kind)][:1]
+        types = next((list(kinds_of(value)[:1]) for value in values if value is not None), [])
     if not types:
         types = [name for key, name in (("properties", "object"), ("items", "array")) if key in schema][:1]
     if not types:
