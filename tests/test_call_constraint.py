@@ -388,7 +388,7 @@ SCHEMAS = st.recursive(
 
 
 @given(parameters=objects(SCHEMAS), seed=st.integers(0, 999))
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=25, derandomize=True)
 def test_whatever_is_drawn_for_any_schema_validates(words: Vocabulary, parameters: Any, seed: int) -> None:
     declared = tool(parameters)
     declared.check(read(words.tokenizer, draw(words, constraint(words, declared), seed)).arguments)
@@ -397,9 +397,9 @@ def test_whatever_is_drawn_for_any_schema_validates(words: Vocabulary, parameter
 def test_many_endless_tools_take_seconds_not_hours(words: Vocabulary) -> None:
     endless = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 9} for n in range(30)} | {"d30": {}}
     schemas = (
-        {"type": "object", "properties": {f"k{n}": {"$ref": "#/$defs/d0"}}, "$defs": endless} for n in range(200)
+        {"type": "object", "properties": {f"k{n}": {"$ref": "#/$defs/d0"}}, "$defs": endless} for n in range(100)
     )
     declared = [Tool(name=f"t{n}", description="", parameters=schema) for n, schema in enumerate(schemas)]
     start = time.process_time()
     constraint(words, *declared, tool(ISSUE, "last"))
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 8

@@ -25,8 +25,8 @@ def note_faults(source: Source) -> Iterator[None]:
     finally:
         _set_logging(before[0], skip_repeated=before[1])
     faults = [text for _, _, text in messages if not any(part in text for part in _HARMLESS)]
-    if faults and not any("is damaged" in line for line in source.notes):
-        source.note("is damaged: parts of it can't be decoded; the others are used")
+    if faults:
+        source.note_damage("parts of it can't be decoded; the others are used")
 
 
 def _set_logging(level: int | None, *, skip_repeated: bool) -> None:

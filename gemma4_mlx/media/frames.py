@@ -123,7 +123,7 @@ def decode_frames(
             try:
                 yield from context.decode(packet)
             except av.FFmpegError:
-                source.note("is damaged: parts of it can't be decoded; the others are used")
+                source.note_damage("some of its frames can't be decoded; the others are used")
             if packet is None:
                 context.flush_buffers()
 

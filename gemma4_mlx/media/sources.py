@@ -74,6 +74,11 @@ class Source:
             note(line)
         return tuple(self.notes)
 
+    def note_damage(self, text: str) -> None:
+        """Say that parts are damaged, unless another note says so already."""
+        if not any("is damaged" in line for line in self.notes):
+            self.note(f"is damaged: {text}")
+
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         """The bytes from the beginning; a file opened here is closed again, a stream that was given stays open."""
