@@ -18,7 +18,7 @@ from typing import Any
 
 from gemma4_mlx.engine.number_patterns import ANY_NUMBER, decimal_pattern, integer_pattern
 from gemma4_mlx.engine.schema_variants import Schema, TooManyPartsError, Variants, types_of
-from gemma4_mlx.prompt.dialects import kinds_of
+from gemma4_mlx.prompt.dialects import kinds_of, modern
 from gemma4_mlx.prompt.tools import Tool
 
 MAX_PARTS = 10_000
@@ -76,10 +76,10 @@ def _written(tools: tuple[tuple[str, str], ...], marks: CallMarks) -> str:
 
 
 def _as_json(parameters: Schema) -> str:
-    """A schema as JSON; "{}", which says nothing, if it is not."""
+    """A schema in 2020-12's words as JSON; "{}", which says nothing, if it is none."""
     try:
-        return json.dumps(parameters)
-    except (TypeError, ValueError, RecursionError):
+        return json.dumps(modern(parameters))
+    except (*_STRANGE, RecursionError):
         return "{}"
 
 
@@ -267,8 +267,6 @@ class _Writer:
 
     def _list(self, schema: Schema, depth: int) -> str | None:
         first, rest = schema.get("prefixItems", []), schema.get("items", True)
-        if isinstance(rest, list):  # drafts before 2020-12
-            first, rest = rest, schema.get("additionalItems", True)
         least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", MAX_ITEMS + 1))
         if len(first) > MAX_FIRST_ITEMS:
             return self.rules.any_list()
@@ -358,7 +356,7 @@ def _number(schema: Schema) -> str | None:
 
 
 def _bounds(schema: Schema, key: str) -> list[float]:
-    """The bound of a keyword, if there is one; drafts before 6 have truth values in the place of some."""
+    """The bound of a keyword, if it is a number."""
     bound = schema.get(key)
     return [bound] if isinstance(bound, (int, float)) and not isinstance(bound, bool) else []
 
