@@ -388,6 +388,12 @@ def test_a_prefix_finds_the_only_tool(name: str, tools: list[str], found: str | 
     assert find_tool(name, tools) == found
 
 
+def test_a_name_that_begins_as_calls_do_is_a_name(processor: Processor) -> None:
+    tools = list(read_tools([declared("call:f", a=INTEGER), declared("call", a=INTEGER)]).values())
+    for inside, name in (("call:call:f{a:1}", "call:f"), ("call:call{a:1}", "call")):
+        assert calls(read(processor, marked(processor, inside), tools=tools)) == [ToolCall(name, {"a": 1})]
+
+
 def test_a_reply_holds_so_many_calls(processor: Processor) -> None:
     ids = ids_of(processor, "<|tool_call>call:now{}<tool_call|>") * (MAX_CALLS + 5)
     found = calls(read(processor, ids))

@@ -1,5 +1,6 @@
 """Messages -> ids and spans."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -307,3 +308,11 @@ def test_media_settings_are_read(tmp_path: Path) -> None:
 def test_template_that_is_none() -> None:
     with pytest.raises(GemmaError, match=r"chat template: not a Jinja template \("):
         ChatTemplate("{% if %}")
+
+
+def test_a_note_stands_once_in_a_prompt(processor: Processor) -> None:
+    stored = io.BytesIO()
+    PICTURE.save(stored, "BMP")
+    cut = {"type": "image", "image": stored.getvalue()[:-3000]}
+    (note,) = processor.prompt(user(cut, cut, text("?"))).notes
+    assert note.startswith("bytes: is damaged or cut short")

@@ -227,6 +227,8 @@ class _Parser:
         if self._peek() == "[":
             return self._json_calls(self._value(Expected()))
         head = self._bare_until(*self.dialect.openers)
+        if (exact := head.strip().removeprefix("call:")) in self.tools:
+            return [self._call(exact)]
         match = _HEAD.fullmatch(head)
         written = re.sub(r"(?<=:)\s+", "", match[2]) if match else ""
         if self._peek() == "{" and (not written or (written.rstrip(">") == _TAG and _TAG not in self.tools)):

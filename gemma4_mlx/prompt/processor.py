@@ -126,7 +126,7 @@ class Processor:
         loaded = [load_part(part, media or self.media) for part in parts]
         prompt = expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
         self._check_ids(prompt.ids)
-        return replace(prompt, notes=(*notes, *prompt.notes))
+        return replace(prompt, notes=tuple(dict.fromkeys((*notes, *prompt.notes))))
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         """Raises GemmaError for a prompt without its first token, or with tokens that the model has no embedding of."""
