@@ -172,10 +172,16 @@ def _decode_jpeg(source: Source, stream: IO[bytes], limits: MediaLimits) -> Deco
         return image
 
     image = decode(ended)
+    is_cut = ended.was_added or jpeg.lacks_scans(stream, image)
+    if not is_cut and (continued := jpeg.continued(stream, image)):
+        before = jpeg.check_sum(image)
+        del image  # or two of them are held at once
+        image = decode(continued)
+        if is_cut := jpeg.check_sum(image) != before:
+            del image
+            image = decode(jpeg.EndedStream(stream))
     decoded = Decoded(image, orientation_of(image))
-    if ended.was_added or jpeg.is_cut(stream, image, decode):
-        return _without_filler(source, decoded)
-    return decoded
+    return _without_filler(source, decoded) if is_cut else decoded
 
 
 def _open_jpeg(name: str, ended: jpeg.EndedStream, limits: MediaLimits, size: int) -> Any:

@@ -6,7 +6,8 @@ libjpeg fills what is missing with grey and says nothing that Pillow passes on.
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -71,19 +72,31 @@ def scale_of(image: Any) -> int:
     return max(1, scale)
 
 
-def is_cut(stream: IO[bytes], image: Any, decode: Callable[[EndedStream], Any]) -> bool:
-    """Whether pixels are missing before the end mark: then data put in front of it would change the image."""
-    is_progressive = "progressive" in image.info
-    if not is_progressive and not _is_filler(image.crop((image.width - 1, image.height - 1, *image.size))):
-        return False
-    found = list(_markers(stream, _first_scan(stream)))
-    if not found or found[-1][0] != _END_OF_IMAGE:
-        return False
-    if is_progressive and not _has_all_scans(stream, [offset for code, offset in found if code == _START_OF_SCAN]):
-        return True
-    other = decode(EndedStream(stream, found[-1][1], _MORE_DATA))
-    boxes = ((0, top, image.width, min(image.height, top + _ROWS)) for top in range(0, image.height, _ROWS))
-    return any((np.asarray(image.crop(box)) != np.asarray(other.crop(box))).any() for box in boxes)
+def lacks_scans(stream: IO[bytes], image: Any) -> bool:
+    """Whether a progressive image has its end mark, but not all scans before it."""
+    found = list(_markers(stream, _first_scan(stream))) if "progressive" in image.info else []
+    scans = [offset for code, offset in found if code == _START_OF_SCAN]
+    return bool(found) and found[-1][0] == _END_OF_IMAGE and not _has_all_scans(stream, scans)
+
+
+def continued(stream: IO[bytes], image: Any) -> EndedStream | None:
+    """The file with more data before its end mark, which change the image if pixels are missing there.
+
+    None if the last pixel shows that none are, or if there is no end mark.
+    """
+    is_filled = _is_filler(image.crop((image.width - 1, image.height - 1, *image.size)))
+    if "progressive" not in image.info and not is_filled:
+        return None
+    code, offset = next(reversed(list(_markers(stream, _first_scan(stream)))), (None, 0))
+    return EndedStream(stream, offset, _MORE_DATA) if code == _END_OF_IMAGE else None
+
+
+def check_sum(image: Any) -> int:
+    """A number that tells images apart, so that no two of them are held at once."""
+    found = 0
+    for top in range(0, image.height, _ROWS):
+        found = zlib.crc32(image.crop((0, top, image.width, min(image.height, top + _ROWS))).tobytes(), found)
+    return found
 
 
 def _first_scan(stream: IO[bytes]) -> int:

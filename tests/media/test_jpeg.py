@@ -1,12 +1,15 @@
 """JPEG files that end early, with and without an end mark, and those that only look so."""
 
+import gc
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from media.media_files import image_bytes, picture
 from PIL import Image
 
+from gemma4_mlx.media import jpeg as jpeg_module
 from gemma4_mlx.media.images import load_image, to_patches
 
 END = b"\xff\xd9"
@@ -69,3 +72,18 @@ def test_grey_like_filler_is_no_filler(options: dict[str, object], tail: bytes) 
     wanted = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert patches.notes == ()
     assert np.array_equal(patches.pixels, to_patches(wanted, 70).pixels)
+
+
+def test_a_whole_progressive_image_is_never_held_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_sum, alive = jpeg_module.check_sum, []
+
+    def counted(image: Any) -> int:
+        alive.append(sum(type(each) is type(image) for each in gc.get_objects()))
+        return check_sum(image)
+
+    monkeypatch.setattr(jpeg_module, "check_sum", counted)
+    stored = io.BytesIO()
+    Image.new("RGB", (96, 96), "red").save(stored, "JPEG", progressive=True)
+    gc.collect()
+    assert load_image(stored.getvalue()).notes == ()
+    assert alive == [1, 1]
