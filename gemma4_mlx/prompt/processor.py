@@ -24,6 +24,12 @@ IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
 MEDIA_BOUNDS = ("<|image>", "<image|>", "<|audio>", "<audio|>")
 """Control tokens around media, in the order of TokenIds."""
 
+TOOL_BOUNDS = ("<|tool>", "<tool|>")
+"""Control tokens around the declaration of a tool."""
+
+LARGE_SHARE = 1 / 8
+"""Share of the context from which tools are said to take much of it."""
+
 ENDS = ("<eos>", "<turn|>", "<|tool_response>")
 """Control tokens that end every reply, whatever else the checkpoint's settings name."""
 
@@ -126,7 +132,19 @@ class Processor:
         loaded = [load_part(part, media or self.media) for part in parts]
         prompt = expand(rendered + quote(prefill_response), loaded, self.tokenizer, self.config)
         self._check_ids(prompt.ids)
-        return replace(prompt, notes=tuple(dict.fromkeys((*notes, *prompt.notes))))
+        large = self._large_tools(prompt.ids, len(tools or ()))
+        for text in large:
+            note(text)
+        return replace(prompt, notes=tuple(dict.fromkeys((*notes, *large, *prompt.notes))))
+
+    def _large_tools(self, ids: Sequence[int], count: int) -> list[str]:
+        """A note if the declarations of the tools take a large part of the context."""
+        first, last = (self.tokenizer.control_ids.get(name) for name in TOOL_BOUNDS)
+        if not count or first not in ids or last not in ids:
+            return []
+        taken, context = len(ids) - ids[::-1].index(last) - ids.index(first), self.config.text.max_position_embeddings
+        said = f"the declarations of {count} tools take {taken:,} of the {context:,} tokens of the context; give fewer"
+        return [said] if taken > context * LARGE_SHARE else []
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         """Raises GemmaError for a prompt without its first token, or with tokens that the model has no embedding of."""

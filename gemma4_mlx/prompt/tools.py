@@ -9,8 +9,12 @@ from typing import Any
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
 from gemma4_mlx.prompt.declarations import simplified
 from gemma4_mlx.prompt.dialects import map_parts, meaningful, modern
+from gemma4_mlx.prompt.plain import is_plain
 
 Declaration = Mapping[str, Any]
+
+LONGEST_NAME, LONGEST_DESCRIPTION, LONGEST_DECLARATION = 200, 16_384, 65_536
+"""Characters of a tool's name, of its description, of which the rest is left out, and of all that is declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,8 @@ AnyTool = Tool | Declaration | Callable[..., Any]
 def read_tool(source: AnyTool) -> Tool:
     """A tool from a Python function, from `{"type": "function", "function": {...}}`, or from the inner part alone.
 
-    The inner part is `{"name", "description", "parameters": JSON schema}`. Notes patterns that can't be checked. Raises
-    GemmaError if it is none of these.
+    The inner part is `{"name", "description", "parameters": JSON schema}`. Notes patterns that can't be checked, and
+    a description that is cut. Raises GemmaError if it is none of these, or larger than tools may be.
     """
     if isinstance(source, Tool):
         return source
@@ -80,10 +84,13 @@ def read_tool(source: AnyTool) -> Tool:
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not name.strip() or set(name) & set("{}"):
         raise GemmaError(f"a tool must be {{'name': ..., 'parameters': JSON schema}}, not {shortened(repr(source))}")
+    if len(name) > LONGEST_NAME or not name.strip().isprintable():
+        raise GemmaError(f"tool {shortened(name)}: a name has at most {LONGEST_NAME} characters, all of them visible")
     description = function.get("description") or ""
     parameters: Any = next((function[key] for key in PARAMETERS if function.get(key)), {})
     if not isinstance(description, str) or not isinstance(parameters, Mapping):
         raise GemmaError(f"tool {name}: description must be text and parameters a JSON schema")
+    description = _cut(name, description)
     try:
         parameters = _accepting(modern(parameters))
     except RecursionError:
@@ -93,6 +100,15 @@ def read_tool(source: AnyTool) -> Tool:
     tool = Tool(name=name.strip(), description=description, parameters={"type": "object", **parameters})
     _check_schema(tool)
     return tool
+
+
+def _cut(name: str, description: str) -> str:
+    """The description as far as it goes to the model."""
+    more = len(description) - LONGEST_DESCRIPTION
+    if more <= 0:
+        return description
+    note(f"tool {name}: of its description the model reads {LONGEST_DESCRIPTION:,} characters, not the last {more:,}")
+    return f"{description[:LONGEST_DESCRIPTION]} [{more:,} characters left out]"
 
 
 def read_tools(sources: Sequence[AnyTool]) -> dict[str, Tool]:
@@ -168,13 +184,18 @@ def _check_schema(tool: Tool) -> None:
 
     try:
         checkable = _checkable(tool.parameters)
-        _validator(tool.parameters).check_schema(meaningful(tool.parameters), format_checker=FormatChecker(()))
-        json.dumps(tool.declaration(), ensure_ascii=False).encode()
+        if not is_plain(tool.parameters):
+            _validator(tool.parameters).check_schema(meaningful(tool.parameters), format_checker=FormatChecker(()))
+        declared = json.dumps(tool.declaration(), ensure_ascii=False)
+        declared.encode()
     except UnicodeEncodeError:
         raise GemmaError(f"tool {tool.name}: has half a character (a lone surrogate); write the whole one") from None
     except (GemmaError, SchemaError, RecursionError, AttributeError, TypeError, ValueError) as error:
         message = error.message if isinstance(error, SchemaError) else one_line(error)
         raise GemmaError(f"tool {tool.name}: {shortened(message)}") from None
+    if len(declared) > LONGEST_DECLARATION:
+        limit = f"at most {LONGEST_DECLARATION:,} are possible"
+        raise GemmaError(f"tool {tool.name}: its declaration has {len(declared):,} characters; {limit}")
     if checkable != tool.parameters:
         note(f"tool {tool.name}: arguments are not checked by the patterns that Python can't read")
 
