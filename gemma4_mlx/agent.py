@@ -1,16 +1,31 @@
 """The agent loop: ask, run the tools that the model calls, give back what they return, until it answers."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
-from gemma4_mlx.errors import GemmaError, Terminated, UsageError, one_line
+from gemma4_mlx.errors import GemmaError, Terminated, UsageError, note, one_line, shortened
 from gemma4_mlx.prompt.calls import MAX_CALLS, MalformedCall, ToolCall
 from gemma4_mlx.prompt.reply import Channel
 from gemma4_mlx.prompt.tools import Tool
 
 Message = dict[str, Any]
+
+LONGEST_RESULT = 32_768
+"""Characters of a result that the model is given; the results for one question together have four times as many.
+
+If each took a token, one would fill an eighth of the context of 262,144 tokens."""
+
+SHORT = 500
+"""Characters of a result that the model is given in any case."""
+
+REFUSED = "error: the user did not allow this call"
+
+MAX_FAILURES = 2
+"""How often the same call may fail for one question before it is no longer run."""
 
 
 class Said(Protocol):
@@ -46,18 +61,23 @@ def run_agent(
     *,
     confirm: Callable[[ToolCall], bool] | None = None,
     max_steps: int = 8,
+    longest_result: int = LONGEST_RESULT,
 ) -> Iterator[Reply | ToolResult]:
     """Yields the pieces of each reply and the result of each call, and lengthens `messages` by what was said and done.
 
     Messages are added when a step is complete, so an interrupted one leaves none behind. `confirm` is asked before a
     valid call runs. Wrong and malformed calls, refused ones, those above MAX_CALLS in one reply and tools that fail are
-    told to the model, which may try again. Raises GemmaError if it still calls tools after `max_steps` rounds of them,
-    and whatever `reply` raises.
+    told to the model, which may try again; the same call is not run again once it failed twice, or was refused. Of a
+    result the model is given `longest_result` characters, or fewer if there were many, and told how many it has. Raises
+    GemmaError if it still calls tools after `max_steps` rounds of them, and whatever `reply` raises.
     """
     missing = [name for name, tool in tools.items() if tool.run is None]
-    if missing or max_steps < 1:
-        what = f"there is nothing to run for the tool {missing[0]}" if missing else "max_steps must be from 1 up"
-        raise UsageError(what)
+    if missing:
+        raise UsageError(f"there is nothing to run for the tool {missing[0]}")
+    for name, number in (("max_steps", max_steps), ("longest_result", longest_result)):
+        if type(number) is not int or number < 1:
+            raise UsageError(f"{name} must be a whole number from 1 up, not {shortened(repr(number))}")
+    runner = _Runner(tools, confirm, 4 * longest_result, longest_result)
     for _ in range(max_steps):
         turn = _Turn()
         yield from turn.listen(reply(messages))
@@ -66,7 +86,7 @@ def run_agent(
             return
         results = []
         for number, call in enumerate(turn.calls):
-            results.append(_result(call, tools, confirm, allowed=number < MAX_CALLS))
+            results.append(runner.result(call, allowed=number < MAX_CALLS))
             yield results[-1]
         messages += turn.messages(results, sum(message["role"] == "tool" for message in messages))
     turn = _Turn()
@@ -76,19 +96,51 @@ def run_agent(
     messages += turn.messages([], 0)
 
 
-def _result(
-    call: ToolCall | MalformedCall,
-    tools: Mapping[str, Tool],
-    confirm: Callable[[ToolCall], bool] | None,
-    *,
-    allowed: bool,
-) -> ToolResult:
-    """What a call comes to, be it a good one or not."""
-    if isinstance(call, MalformedCall):
-        return ToolResult(call.as_call(), f"error: this call is malformed and did not run: {call.problem}", failed=True)
-    if not allowed:
-        return ToolResult(call, f"error: a reply may hold {MAX_CALLS} calls; this one did not run", failed=True)
-    return run_call(call, tools, confirm)
+@dataclass(slots=True)
+class _Runner:
+    """What runs the calls for one question.
+
+    Attributes:
+        room: characters that are left for results.
+        failures: how often each call failed.
+        refused: the calls that the user did not allow.
+    """
+
+    tools: Mapping[str, Tool]
+    confirm: Callable[[ToolCall], bool] | None
+    room: int
+    longest: int
+    failures: Counter[str] = field(default_factory=Counter)
+    refused: set[str] = field(default_factory=set)
+
+    def result(self, call: ToolCall | MalformedCall, *, allowed: bool) -> ToolResult:
+        """What a call comes to, be it a good one or not."""
+        if isinstance(call, MalformedCall):
+            text = f"error: this call is malformed and did not run: {call.problem}"
+            return self._fitted(ToolResult(call.as_call(), text, failed=True))
+        if not allowed:
+            return ToolResult(call, f"error: a reply may hold {MAX_CALLS} calls; this one did not run", failed=True)
+        same = f"{call.name} {json.dumps(call.arguments, sort_keys=True, default=repr)}"
+        if same in self.refused:
+            return ToolResult(call, f"{REFUSED}; it was not asked again", failed=True)
+        if self.failures[same] >= MAX_FAILURES:
+            text = f"error: this call failed {MAX_FAILURES} times and did not run again; call otherwise, or answer"
+            return ToolResult(call, text, failed=True)
+        result = run_call(call, self.tools, self.confirm)
+        self.failures[same] += result.failed
+        self.refused |= {same} if result.text == REFUSED else set()
+        return self._fitted(result)
+
+    def _fitted(self, result: ToolResult) -> ToolResult:
+        """The result, cut if it is too long: each may take half of the room that is left."""
+        limit, length = min(self.longest, max(self.room // 2, SHORT)), len(result.text)
+        self.room -= min(length, limit)
+        if length <= limit:
+            return result
+        note(f"of the result of {shortened(result.call.name)}, {length:,} characters, the model reads {limit:,}")
+        return replace(
+            result, text=f"{result.text[:limit]}\n[cut: {length - limit:,} of {length:,} characters left out]"
+        )
 
 
 def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolCall], bool] | None) -> ToolResult:
@@ -105,18 +157,27 @@ def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolC
     except GemmaError as error:
         return ToolResult(call, f"error: {error}", failed=True)
     if confirm is not None and not confirm(call):
-        return ToolResult(call, "error: the user did not allow this call", failed=True)
+        return ToolResult(call, REFUSED, failed=True)
     try:
-        returned = tool.run(call.arguments)
-    except Terminated:
-        raise
-    except (Exception, SystemExit) as error:  # a tool can fail in any way
-        return ToolResult(call, f"error: {type(error).__name__}: {one_line(error)}", failed=True)
+        returned = tool.run(deepcopy(call.arguments))  # which the tool may change
+    except BaseException as error:  # a tool can fail in any way
+        _raise_if_over(error)
+        kind = "" if isinstance(error, GemmaError) else f"{type(error).__name__}: "
+        return ToolResult(call, f"error: {kind}{one_line(error)}", failed=True)
     try:
         return ToolResult(call, _as_text(returned))
-    except Exception as error:  # what a tool returns can be of any kind
+    except BaseException as error:  # what a tool returns can be of any kind
+        _raise_if_over(error)
         said = f"error: {call.name} ran, but its result ({type(returned).__name__}) can't be given as text or JSON"
         return ToolResult(call, f"{said}: {one_line(error)}", failed=True)
+
+
+def _raise_if_over(error: BaseException) -> None:
+    """Raise what no tool may keep to itself, be it inside of groups: Ctrl-C, and a process that is told to end."""
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        raise error
+    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        _raise_if_over(inner)
 
 
 @dataclass(slots=True)
@@ -158,6 +219,6 @@ class _Turn:
 
 def _as_text(value: Any) -> str:
     """Raises TypeError, ValueError or RecursionError for what is neither text nor JSON."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = str.__str__(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
     text.encode()  # names of files, for one, may hold halves of characters
     return text

@@ -56,6 +56,6 @@ def one_line(error: BaseException) -> str:
     """What an error says, in one line without control characters; its kind if it says nothing, or fails to."""
     try:
         said = str(error)
-    except Exception:  # the error of a tool can be of any kind
+    except (Exception, SystemExit):  # the error of a tool can be of any kind
         said = ""
     return visible(" ".join(said.split())) or type(error).__name__

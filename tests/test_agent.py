@@ -1,7 +1,8 @@
 """The agent loop: calls are run, refused or corrected, and the conversation says what happened."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,213 @@ def test_a_schema_that_can_not_tell_is_a_failure(schema: dict[str, Any], argumen
     assert result.failed
     assert result.text.startswith("error: give: the arguments can't be checked (")
     assert "\n" not in result.text
+
+
+class Speechless(ValueError):  # noqa: N818
+    def __str__(self) -> str:
+        raise KeyError("no words")
+
+
+class Quitting(ValueError):  # noqa: N818
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+class Nameless(BaseException):
+    """What is not even an Exception."""
+
+
+class Odd(dict[str, Any]):
+    """A result that fails while it is made JSON."""
+
+    def items(self) -> Any:
+        raise SystemExit(3)
+
+
+class Loud(str):
+    def encode(self, *_: Any) -> bytes:
+        raise OSError("no")
+
+
+@dataclass
+class Point:
+    x: int
+
+
+def nested() -> list[Any]:
+    inner: list[Any] = []
+    inner.append(inner)
+    return inner
+
+
+def deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+def failing(error: BaseException) -> Tool:
+    def run(_: Any) -> str:
+        raise error
+
+    return Tool(name="give", description="", parameters={"type": "object"}, run=run)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SystemExit(3), "error: SystemExit: 3"),
+        (SystemExit(), "error: SystemExit: SystemExit"),
+        (GeneratorExit(), "error: GeneratorExit: GeneratorExit"),
+        (CancelledError(), "error: CancelledError: CancelledError"),
+        (StopIteration("end"), "error: StopIteration: end"),
+        (Nameless("a\nb"), "error: Nameless: a b"),
+        (Speechless(), "error: Speechless: Speechless"),
+        (Quitting(), "error: Quitting: Quitting"),
+        (ExceptionGroup("two", [ValueError("a"), OSError("b")]), "error: ExceptionGroup: two (2 sub-exceptions)"),
+        (
+            BaseExceptionGroup("one", [SystemExit(1)]),
+            "error: BaseExceptionGroup: one (1 sub-exception)",
+        ),
+        (RecursionError("too deep"), "error: RecursionError: too deep"),
+        (MemoryError(), "error: MemoryError: MemoryError"),
+        (GemmaError("no such file"), "error: no such file"),
+    ],
+)
+def test_a_tool_may_fail_in_any_way(error: BaseException, text: str) -> None:
+    assert run_call(ToolCall("give", {}), {"give": failing(error)}, None) == ToolResult(
+        ToolCall("give", {}), text, failed=True
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        Terminated(143),
+        BaseExceptionGroup("x", [ValueError(), BaseExceptionGroup("y", [KeyboardInterrupt()])]),
+    ],
+)
+def test_ctrl_c_and_the_end_of_the_process_are_no_failures_of_a_tool(error: BaseException) -> None:
+    with pytest.raises((KeyboardInterrupt, Terminated)):
+        run_call(ToolCall("give", {}), {"give": failing(error)}, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (nested(), "list"),
+        (deep(), "list"),
+        ([float("nan")], "list"),
+        ({"a": float("inf")}, "dict"),
+        (b"bytes", "bytes"),
+        ([10**5000], "list"),
+        ((number for number in range(3)), "generator"),
+        (Point(3), "Point"),
+        ({("a", "b"): 1}, "dict"),
+        (returns("a"), "Tool"),
+        (print, "builtin_function_or_method"),
+        (Odd(a=1), "Odd"),
+        (3 + 4j, "complex"),
+        (memoryview(b"a"), "memoryview"),
+    ],
+)
+def test_a_result_of_any_kind_is_told(value: Any, kind: str) -> None:
+    result = run_call(ToolCall("give", {}), {"give": returns(value)}, None)
+    assert result.failed
+    assert result.text.startswith(f"error: give ran, but its result ({kind}) can't be given as text or JSON: ")
+    assert len(result.text) < 500
+
+
+def test_text_is_text_whatever_else_it_is() -> None:
+    result = run_call(ToolCall("give", {}), {"give": returns(Loud("seen"))}, None)
+    assert (type(result.text), result.text, result.failed) == (str, "seen", False)
+
+
+def test_a_tool_does_not_change_what_was_called() -> None:
+    tool = Tool(name="give", description="", parameters={}, run=lambda arguments: arguments.pop("a").append(2) or "")
+    made = ToolCall("give", {"a": [1]})
+    assert run_call(made, {"give": tool}, None).text == ""
+    assert made.arguments == {"a": [1]}
+
+
+def long_results(*lengths: int, **options: Any) -> list[str]:
+    """What the model is given of results of these lengths."""
+    lines = iter("x" * length for length in lengths)
+    tool = Tool(name="give", description="", parameters={}, run=lambda _: next(lines))
+    turns = [call("give", a=number) for number in range(len(lengths))]
+    reply, heard = scripted(*turns, [Piece("answer", "Done.")])
+    list(run_agent(reply, [{"role": "user", "content": "?"}], {"give": tool}, max_steps=99, **options))
+    return [message["content"] for message in heard[-1] if message["role"] == "tool"]
+
+
+def test_a_long_result_is_cut_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    short, cut = long_results(32_768, 5_000_000)
+    assert short == "x" * 32_768
+    assert cut == "x" * 32_768 + "\n[cut: 4,967,232 of 5,000,000 characters left out]"
+    assert [record.getMessage() for record in caplog.records] == [
+        "of the result of give, 5,000,000 characters, the model reads 32,768"
+    ]
+
+
+def test_many_long_results_leave_room() -> None:
+    given = [text.count("x") for text in long_results(*[5_000] * 8, longest_result=4_000)]
+    assert given == [4_000, 4_000, 4_000, 2_000, 1_000, 500, 500, 500]
+    assert [len(text) for text in long_results(*[400] * 50, longest_result=1_000)] == [400] * 50
+    assert [text.count("x") for text in long_results(9, 9, longest_result=5)] == [5, 5]
+
+
+def test_an_error_is_cut_as_well() -> None:
+    reply, heard = scripted(call("give"), [Piece("answer", "Done.")])
+    list(run_agent(reply, [{"role": "user", "content": "?"}], {"give": failing(OSError("x" * 1_000_000))}))
+    assert len(heard[1][-1]["content"]) < 33_000
+
+
+def test_the_same_call_is_not_run_for_ever() -> None:
+    runs: list[Any] = []
+
+    def run(arguments: Any) -> str:
+        runs.append(arguments)
+        raise OSError("away")
+
+    tool = Tool(name="give", description="", parameters={"type": "object"}, run=run)
+    turns = [call("give", a=1, b=2), call("give", b=2, a=1), call("give", a=1, b=2), call("give", a=2)]
+    reply, _ = scripted(*turns, [Piece("answer", "Done.")])
+    told = results(list(run_agent(reply, [{"role": "user", "content": "?"}], {"give": tool})))
+    again = "error: this call failed 2 times and did not run again; call otherwise, or answer"
+    assert [result.text for result in told] == ["error: OSError: away"] * 2 + [again, "error: OSError: away"]
+    assert len(runs) == 3
+
+
+def test_nobody_is_asked_twice_for_what_they_refused() -> None:
+    asked: list[ToolCall] = []
+
+    def refuse(wanted: ToolCall) -> bool:
+        asked.append(wanted)
+        return False
+
+    reply, _ = scripted(call("add", first=1, second=1), call("add", first=1, second=1), [Piece("answer", "So not.")])
+    told = results(list(run_agent(reply, [{"role": "user", "content": "?"}], TOOLS, confirm=refuse)))
+    refused = "error: the user did not allow this call"
+    assert [result.text for result in told] == [refused, f"{refused}; it was not asked again"]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_steps": 0}, "max_steps must be a whole number from 1 up, not 0"),
+        ({"max_steps": True}, "max_steps must be a whole number from 1 up, not True"),
+        ({"max_steps": 1.5}, "max_steps must be a whole number from 1 up, not 1.5"),
+        ({"max_steps": None}, "max_steps must be a whole number from 1 up, not None"),
+        ({"longest_result": "9"}, "longest_result must be a whole number from 1 up, not '9'"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        list(run_agent(scripted()[0], [], TOOLS, **options))
+    assert str(error.value) == message
 
 
 def test_a_call_that_is_not_allowed_does_not_run() -> None:

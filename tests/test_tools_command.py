@@ -121,6 +121,14 @@ def test_a_chat_keeps_calls_and_responses(run: Any, tmp_path: Path) -> None:
     assert out == f"{ANSWER}\n"
 
 
+def test_a_result_of_5_mb_is_cut_and_said(run: Any, tmp_path: Path) -> None:
+    server = tmp_path / "server.py"
+    server.write_text(server.read_text().replace('"17 degrees, sunny"', '"17 degrees, sunny" + " " * 5_000_000'))
+    code, _, err = run(generate.main, "--yes", "-p", ROME, "--max-kv-size", "4096", "-m", "40")
+    assert code == 0
+    assert "note: of the result of get_weather, 5,000,017 characters, the model reads 512\n" in err
+
+
 def test_a_tool_that_fails_is_told_to_the_model(run: Any, log: Path) -> None:
     _, _, err = run(generate.main, "--yes", "-p", OSLO, "-m", "40")
     assert asked(log)[0] == "asked Oslo"

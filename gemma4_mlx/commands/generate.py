@@ -21,7 +21,7 @@ from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.reply import Reply, json_text
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, open_tools
+from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
 from gemma4_mlx.config import read_given_json
 from gemma4_mlx.errors import GemmaError, UsageError
 
@@ -182,7 +182,9 @@ def speak(
     events: Iterable[Response | ToolResult] = reply(asked.messages)
     if toolbox.tools:
         messages = [dict(message) for message in asked.messages]
-        events = run_agent(reply, messages, toolbox.tools, confirm=toolbox.confirm)
+        context = asked.model.config.text.max_position_embeddings
+        limit = longest_result(min(context, args.max_kv_size or context))
+        events = run_agent(reply, messages, toolbox.tools, confirm=toolbox.confirm, longest_result=limit)
     try:
         for event in events:
             show(args, terminal, said, event, runs_tools=bool(toolbox.tools))

@@ -14,7 +14,7 @@ from gemma4_mlx.commands.options import EIGHT_BITS, media_options, reply_options
 from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.commands.tools import Toolbox
+from gemma4_mlx.commands.tools import Toolbox, longest_result
 from gemma4_mlx.errors import GemmaError
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ class Chat:
         self.unsent, told = messages, list(messages)
         self.said = Reply()
         try:
-            for event in run_agent(self._reply, told, self.toolbox.tools, confirm=self.toolbox.confirm):
+            limit = longest_result(self.longest)
+            for event in run_agent(
+                self._reply, told, self.toolbox.tools, confirm=self.toolbox.confirm, longest_result=limit
+            ):
                 if isinstance(event, ToolResult):
                     self.terminal.show_result(event)
                 else:

@@ -67,6 +67,13 @@ def open_tools(args: argparse.Namespace, terminal: "Terminal") -> "Iterator[Tool
         yield Toolbox(toolbox, None if args.yes else Confirmation(terminal, toolbox))
 
 
+def longest_result(context: int) -> int:
+    """Characters of one result that a context of so many tokens has room for, even if every one takes a token."""
+    from gemma4_mlx.agent import LONGEST_RESULT
+
+    return max(1, min(LONGEST_RESULT, context // 8))
+
+
 def call_text(call: "ToolCall") -> str:
     """A call as people read it: its name and the beginning of its arguments, in one line."""
     return f"{beginning(call.name, 200)} {beginning(json.dumps(call.arguments, ensure_ascii=False), 2000)}"
