@@ -7,7 +7,7 @@ leave out what their library has as a default, and text-only ones have no `text_
 
 import codecs
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,10 +202,13 @@ class DrafterConfig:
             return cls(text, _size(config, "backbone_hidden_size"), _quantization(config))
 
 
-def read_given_json(path: str | Path, name: str) -> Any:
-    """The JSON in a file that somebody gave; errors call it by `name`. Raises GemmaError where it holds none."""
+def read_given_json(path: str | Path, name: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
+    """The JSON in a file that somebody gave; errors call it by `name`. Raises GemmaError where it holds none.
+
+    `pairs` makes the value of an object, and may raise ValueError.
+    """
     try:
-        return json.loads(decode(Path(path).expanduser().read_bytes()))
+        return json.loads(decode(Path(path).expanduser().read_bytes()), object_pairs_hook=pairs)
     except (OSError, ValueError, RecursionError) as error:
         raise GemmaError(f"{name}: not a readable JSON file ({one_line(error)})") from None
 

@@ -1,0 +1,336 @@
+"""One MCP server: its process, what it writes line by line within limits, and its end with all of its children.
+
+Its own file because it knows pipes and processes, not tools. The `mcp` package has a transport as well, but that waits
+for an answer after a line that is no message, takes lines of any length and keeps all that goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gemma4_mlx.errors import note, one_line, shortened
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream, Process
+    from anyio.streams.memory import MemoryObjectReceiveStream
+    from mcp.shared.message import SessionMessage
+    from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
+
+MAX_MESSAGE = 16 << 20  # bytes
+MAX_STRAY = 64 << 20  # bytes without one message among them: the server is ended
+STRAY_SECONDS = 15.0
+"""How long an answer may take once something that is no message was written in its place."""
+STDERR_KEPT = 8192  # bytes
+END_SECONDS = 2.0
+"""How long a server may take to end once its input is closed, and once more when it is told to."""
+MAX_REQUESTS = 64
+"""Requests of a server's own that wait for an answer; more are dropped."""
+
+Stream = TypeVar("Stream")
+
+Repair = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""What is made of the result of a method before the `mcp` package reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How a server is started."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+
+
+class ServerProcess:
+    """A transport for `mcp.Client` that fails what waits for an answer as soon as none can come."""
+
+    def __init__(self, name: str, server: Server, repair: Repair) -> None:
+        self._name, self._server, self._repair = name, server, repair
+        self._stray = self._stderr = b""
+        self._waiting: dict[str, str] = {}  # method by request
+        self._asked: set[str] = set()
+        self._in_doubt: set[str] = set()  # requests that may have been answered by what is no message
+        self._unanswered: set[str] = set()  # requests of the server's
+        self._bytes_without_message = 0
+        self._said_changed = False
+        self._ended = self._ended_alone = False
+        self._process: Process
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[Any, Any]]:
+        """Start the server, give its two streams of messages, and end it afterwards. Raises OSError, ValueError."""
+        import anyio
+        from mcp.client.stdio import get_default_environment
+
+        self._process = await anyio.open_process(
+            [self._server.command, *self._server.args],
+            env=get_default_environment() | dict(self._server.env or {}),
+            cwd=self._server.cwd,
+            start_new_session=True,
+        )
+        # Pipes are read to their end whatever is cancelled, or what was in them would outlive the event loop.
+        self._reading, self._listening = anyio.CancelScope(shield=True), anyio.CancelScope(shield=True)
+        self._read_all, self._heard_all = anyio.Event(), anyio.Event()
+        self._to_client, incoming = anyio.create_memory_object_stream[Any](0)
+        outgoing, from_client = anyio.create_memory_object_stream[Any](0)
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._read)
+            self._tasks.start_soon(self._write, from_client)
+            self._tasks.start_soon(self._keep_stderr)
+            try:
+                yield incoming, outgoing
+            finally:
+                with anyio.CancelScope(shield=True):
+                    incoming.close()
+                    outgoing.close()
+                    await self._end()
+                    with anyio.move_on_after(END_SECONDS):
+                        await self._read_all.wait()
+                        await self._heard_all.wait()
+                self._reading.cancel()
+                self._listening.cancel()
+                self._tasks.cancel_scope.cancel()
+
+    def how_it_ended(self) -> str:
+        """How the process ended of its own accord, in one line; empty if it did not."""
+        if self._bytes_without_message > MAX_STRAY:
+            return f"wrote {MAX_STRAY >> 20} MB without a message and was ended{self.stray_text()}"
+        code = self._process.returncode if self._ended_alone else None
+        if code is None:
+            return ""
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def last_line(self) -> str:
+        """The last line that the server wrote to stderr."""
+        lines = self._stderr.decode("utf-8", "replace").split("\n")
+        return next((shortened(line) for line in reversed(lines) if line.strip()), "")
+
+    def stray_text(self) -> str:
+        """The end of an error: the last thing that the server wrote in the place of a message, if any."""
+        said = shortened(self._stray.decode("utf-8", "replace"))
+        return f"; it wrote {said!r}, which is no message" if said else ""
+
+    async def _read(self) -> None:
+        """Hand on the server's messages until it ends, or writes too much that is none."""
+        lines, stdout = LineBuffer(MAX_MESSAGE), self._process.stdout
+        with self._reading:
+            async with self._to_client:
+                async for chunk in _until_closed(stdout):
+                    self._bytes_without_message += len(chunk)
+                    for line in lines.feed(chunk):
+                        await self._take(line)
+                    if self._bytes_without_message > MAX_STRAY:
+                        break
+                self._ended_alone = not self._ended
+                await self._end()
+            async for _ in _until_closed(stdout):  # what is left in the pipe
+                pass
+        self._read_all.set()
+
+    async def _take(self, line: bytes | None) -> None:
+        """Hand on what one line says. None stands for a line that is too long."""
+        messages = [] if line is None else read_line(line)
+        for message in messages:
+            self._bytes_without_message = 0
+            await self._hand_on(message)
+        if line is None:
+            await self._fail_waiting(f"wrote a line of more than {MAX_MESSAGE >> 20} MB; ask for less at once")
+        elif not messages and line.strip():
+            await self._doubt(line)
+
+    async def _doubt(self, line: bytes) -> None:
+        """A line that is no message may be meant as an answer: fail what waits for one at once, or after a while."""
+        self._stray = line[:1000]
+        if b'"jsonrpc"' in line:
+            await self._fail_waiting(f"no answer{self.stray_text()}")
+        elif doubtful := set(self._waiting) - self._in_doubt:
+            self._in_doubt |= doubtful
+            self._tasks.start_soon(self._expect_answer, doubtful)
+
+    async def _expect_answer(self, doubtful: set[str]) -> None:
+        import anyio
+
+        await anyio.sleep(STRAY_SECONDS)
+        await self._fail_waiting(f"no answer{self.stray_text()}", doubtful)
+        self._in_doubt -= doubtful
+
+    async def _hand_on(self, message: JSONRPCMessage) -> None:
+        from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest
+
+        if isinstance(message, JSONRPCNotification):
+            self._notice(message.method)
+        elif isinstance(message, JSONRPCRequest):
+            if len(self._unanswered) < MAX_REQUESTS:
+                self._unanswered.add(str(message.id))
+                await self._send(message)
+        elif isinstance(message, JSONRPCError) and message.id is None:
+            await self._fail_waiting(message.error.message)
+        else:
+            await self._answer(message)
+
+    async def _answer(self, message: JSONRPCResponse | JSONRPCError) -> None:
+        """Hand on an answer that somebody waits for; drop one that comes too late."""
+        from mcp.types import JSONRPCResponse
+
+        method = self._waiting.pop(str(message.id), None)
+        if method is not None:
+            if isinstance(message, JSONRPCResponse):
+                message = message.model_copy(update={"result": self._repair(method, message.result)})
+            await self._send(message)
+        elif str(message.id) not in self._asked:
+            await self._fail_waiting(f"answers {shortened(repr(message.id))}, which was not asked")
+
+    def _notice(self, method: str) -> None:
+        """Say that the tools have changed, once: they are declared when a chat begins."""
+        if method == "notifications/tools/list_changed" and not self._said_changed:
+            self._said_changed = True
+            note(f"MCP server {self._name} has other tools now; those of its start stay in use")
+
+    async def _fail_waiting(self, why: str, waiting: set[str] | None = None) -> None:
+        """Answer requests, all of them if it is not said which, with an error."""
+        from mcp.types import ErrorData, JSONRPCError
+
+        for id in [id for id in self._waiting if waiting is None or id in waiting]:
+            del self._waiting[id]
+            error = ErrorData(code=-32000, message=why)
+            await self._send(JSONRPCError(jsonrpc="2.0", id=id, error=error))
+
+    async def _send(self, message: JSONRPCMessage) -> None:
+        from mcp.shared.message import SessionMessage
+
+        with _pipe_errors():  # nobody listens any more; what the server writes is still read, so that it can end
+            await self._to_client.send(SessionMessage(message))
+
+    async def _write(self, messages: MemoryObjectReceiveStream[SessionMessage]) -> None:
+        """Write what the client says, and remember what it asks."""
+        from mcp.types import JSONRPCNotification, JSONRPCRequest
+
+        async with messages:
+            async for message in (each.message async for each in messages):
+                if isinstance(message, JSONRPCRequest):
+                    self._waiting[str(message.id)] = message.method
+                    self._asked.add(str(message.id))
+                elif not isinstance(message, JSONRPCNotification):
+                    self._unanswered.discard(str(message.id))
+                try:
+                    line = message.model_dump_json(by_alias=True, exclude_unset=True) + "\n"
+                    await _pipe(self._process.stdin).send(line.encode())
+                except Exception as error:  # a closed pipe, or halves of characters
+                    await self._fail_waiting(f"takes no message ({shortened(one_line(error))})")
+
+    async def _keep_stderr(self) -> None:
+        """Read what goes to stderr, so that the server never waits there, and keep the end of it."""
+        with self._listening:
+            async for chunk in _until_closed(self._process.stderr):
+                self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
+        self._heard_all.set()
+
+    async def _end(self) -> None:
+        """End the process and its group: by closing its input, by asking, and by force."""
+        import anyio
+
+        if self._ended:
+            return
+        self._ended, process = True, self._process
+        with anyio.move_on_after(END_SECONDS), _pipe_errors():
+            await _pipe(process.stdin).aclose()
+        await _wait_until(lambda: process.returncode is not None)
+        for kind in (signal.SIGTERM, signal.SIGKILL):
+            if not _signal_group(process.pid, kind):
+                break
+            await _wait_until(lambda: not _signal_group(process.pid, 0))
+        with anyio.move_on_after(END_SECONDS):
+            await self._heard_all.wait()
+
+
+class LineBuffer:
+    """Bytes as they come -> lines without their ends."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        """The lines that end in the chunk; None, once, for a line that has become too long."""
+        for number, piece in enumerate(chunk.split(b"\n")):
+            if number:
+                if self._size <= self._longest:
+                    yield b"".join(self._parts)
+                self._parts, self._size = [], 0
+            was_short = self._size <= self._longest
+            self._size += len(piece)
+            if self._size <= self._longest:
+                self._parts.append(piece)
+            elif was_short:
+                self._parts = []
+                yield None
+
+
+def read_line(line: bytes) -> list[JSONRPCMessage]:
+    """The messages of a line: one, several in a list, or one behind other text; none if it holds no message."""
+    if b"{" not in line:
+        return []
+    text = line.decode("utf-8", "replace").lstrip("\ufeff")
+    for begin in (0, text.find('{"jsonrpc"')):
+        with suppress(ValueError, RecursionError):
+            return _read_messages(text[max(begin, 0) :])
+    return []
+
+
+def _read_messages(text: str) -> list[JSONRPCMessage]:
+    """Raises ValueError, RecursionError."""
+    from mcp.types import jsonrpc_message_adapter
+
+    value = json.loads(text)
+    if "\\ud" in text.lower():  # halves of characters, which nobody can encode, become question marks
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    values = value if isinstance(value, list) else [value]
+    return [jsonrpc_message_adapter.validate_python(each, by_name=False) for each in values]
+
+
+def _pipe(stream: Stream | None) -> Stream:
+    """A stream of a process that was started with pipes."""
+    assert stream is not None
+    return stream
+
+
+async def _until_closed(stream: ByteReceiveStream | None) -> AsyncIterator[bytes]:
+    """What comes through a pipe until its other side is closed."""
+    with _pipe_errors():
+        while True:
+            yield await _pipe(stream).receive()
+
+
+def _pipe_errors() -> suppress:
+    """What streams raise once the other side is gone."""
+    import anyio
+
+    gone = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)
+    return suppress(*gone, OSError)
+
+
+async def _wait_until(done: Callable[[], bool]) -> None:
+    import anyio
+
+    with anyio.move_on_after(END_SECONDS):
+        while not done():
+            await anyio.sleep(0.01)
+
+
+def _signal_group(group: int, kind: int) -> bool:
+    """Signal every process of a group; whether there is any."""
+    try:
+        os.killpg(group, kind)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # what macOS says of processes that have ended and wait to be reaped
+        return True
+    return True
