@@ -22,6 +22,9 @@ If each took a token, one would fill an eighth of the context of 262,144 tokens.
 SHORT = 500
 """Characters of a result that the model is given in any case."""
 
+MAX_NAMES = 50
+"""Tools that the model is told of once it calls one that is not there."""
+
 REFUSED = "error: the user did not allow this call"
 
 MAX_FAILURES = 2
@@ -150,7 +153,7 @@ def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolC
     """
     tool = tools.get(call.name)
     if tool is None or tool.run is None:
-        known = ", ".join(tools) or "none"
+        known = ", ".join(list(tools)[:MAX_NAMES]) + (", ..." if len(tools) > MAX_NAMES else "") or "none"
         return ToolResult(call, f"error: there is no tool {call.name}; there are: {known}", failed=True)
     try:
         tool.check(call.arguments)

@@ -18,6 +18,7 @@ from gemma4_mlx.mcp_server import Server, ServerProcess
 from gemma4_mlx.prompt.tools import Tool, readable_tool
 
 if TYPE_CHECKING:
+    from anyio import Event
     from anyio.from_thread import BlockingPortal
 
 START_SECONDS, CALL_SECONDS = 30.0, 300.0
@@ -27,6 +28,9 @@ MAX_SERVERS, MAX_PAGES, MAX_TOOLS = 64, 100, 10_000
 """Servers of a file; pages and tools of a server's list, of which the rest is left out."""
 
 LONGEST_SERVER_NAME = 100  # characters
+
+NO_HANDSHAKE = (-32601, -32022)
+"""Errors of servers that do not know `initialize`: no such method, no such version of the protocol."""
 
 KNOWN_KEYS = {"command", "args", "env", "cwd", "type", "disabled", "name", "description", "$schema"}
 ADDRESSES = ("url", "serverUrl", "httpUrl")
@@ -43,6 +47,8 @@ def read_servers(path: str | Path) -> dict[str, Server]:
     entries = content.get("mcpServers") if isinstance(content, dict) else None
     if not isinstance(entries, dict):
         raise GemmaError(f"{path}: expected {{'mcpServers': {{NAME: {{'command': ..., 'args': [...]}}}}}}")
+    if not entries:
+        note(f"{path}: no servers there, so there are no tools")
     if len(entries) > MAX_SERVERS:
         raise GemmaError(f"{path}: {len(entries)} servers; at most {MAX_SERVERS} are started")
     left_out = {name: why for name, entry in entries.items() if (why := _unusable(entry))}
@@ -166,18 +172,22 @@ class _Running:
 
     def __init__(self, name: str, server: Server, portal: BlockingPortal) -> None:
         self.failure = ""
-        self._name, self._portal = name, portal
+        self._name, self._server, self._portal = name, server, portal
         self._process = ServerProcess(name, server, lenient)
         self._declared: list[Any] = []
 
-    async def run(self, started: Any, over: Any) -> None:
-        """Start, list the tools, and stay until it is over. Never raises for what the server does."""
+    async def run(self, started: Event, over: Event, mode: str = "legacy") -> None:
+        """Start, list the tools, and stay until it is over. Never raises for what the server does.
+
+        The handshake that every server knows comes first: some end, or never answer, if they are asked for another.
+        One that knows only the new one says so, and is started again.
+        """
         import anyio
         from mcp import Client
 
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as limit:
-                async with Client(self._process.open(), cache=None) as client:
+                async with Client(self._process.open(), cache=None, mode=mode) as client:
                     self._client = client
                     await self._list_tools()
                     limit.deadline = float("inf")
@@ -186,6 +196,9 @@ class _Running:
             if limit.cancelled_caught:
                 self._fail(f"no answer within {START_SECONDS:g} s{self._process.stray_text()}")
         except Exception as error:  # whatever goes wrong with a program of somebody else's
+            if mode == "legacy" and getattr(_first(error), "code", None) in NO_HANDSHAKE:
+                self._process = ServerProcess(self._name, self._server, lenient)
+                return await self.run(started, over, "auto")
             ended = self._process.how_it_ended()
             self._fail((self._process.last_line() or ended) if ended else _said(error))
         finally:
@@ -216,6 +229,8 @@ class _Running:
     def tools(self) -> list[Tool]:
         """The tools whose declarations can be read; of the others a note is made."""
         whose = f"MCP server {self._name}: "
+        if not self._declared and not self.failure:
+            note(f"MCP server {self._name} has no tools")
         read = [(each, readable_tool(_declaration(each), whose)) for each in self._declared]
         return [
             replace(tool, run=self._runner(each["name"]), server=self._name) for each, tool in read if tool is not None
@@ -259,19 +274,21 @@ KEPT = "gemma4_mlx/kept"
 """Where a result keeps what the `mcp` package would refuse as a whole for one odd part."""
 
 
+FRESH = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+"""What newer lists must say of how long they may be kept; nobody keeps them here."""
+
+
 def lenient(method: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """A server's result in a form that the `mcp` package takes, whatever its tools and its contents are like."""
     meta = result["_meta"] if isinstance(result.get("_meta"), dict) else {}
     if method == "tools/list":
-        cursor = result.get("nextCursor")
-        kept = {"tools": [], "_meta": {**meta, KEPT: result.get("tools")}}
-        return {**result, **kept, "nextCursor": None if cursor is None else str(cursor)}
+        cursor = {} if result.get("nextCursor") is None else {"nextCursor": str(result["nextCursor"])}
+        return {**FRESH, "tools": [], "_meta": {**meta, KEPT: result.get("tools")}, **cursor}
     if method == "tools/call":
         asks = result.get("resultType", "complete") != "complete"
         text = "it asks for more than a tool's arguments, which nobody here can give" if asks else result_text(result)
         failed = asks or result.get("isError") is True
-        rest = {key: result[key] for key in ("ttlMs", "cacheScope") if key in result}
-        return {**rest, "resultType": "complete", "content": [], "isError": failed, "_meta": {**meta, KEPT: text}}
+        return {"resultType": "complete", "content": [], "isError": failed, "_meta": {**meta, KEPT: text}}
     return dict(result)
 
 
@@ -333,12 +350,18 @@ def _as_json(text: str) -> Any:
         return text
 
 
-def _said(error: BaseException) -> str:
-    """What the first error inside groups of errors says, in one short line."""
-    from pydantic import ValidationError
-
+def _first(error: BaseException) -> BaseException:
+    """The first error inside groups of errors."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def _said(error: BaseException) -> str:
+    """What an error says, in one short line; of groups of errors the first."""
+    from pydantic import ValidationError
+
+    error = _first(error)
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])

@@ -29,6 +29,8 @@ STRAY_SECONDS = 15.0
 STDERR_KEPT = 8192  # bytes
 END_SECONDS = 2.0
 """How long a server may take to end once its input is closed, and once more when it is told to."""
+STARTING = ("initialize", "server/discover")
+"""What a server is asked first."""
 MAX_REQUESTS = 64
 """Requests of a server's own that wait for an answer; more are dropped."""
 
@@ -94,6 +96,8 @@ class ServerProcess:
                     with anyio.move_on_after(END_SECONDS):
                         await self._read_all.wait()
                         await self._heard_all.wait()
+                    if self._process.returncode is not None:
+                        await self._process.aclose()
                 self._reading.cancel()
                 self._listening.cancel()
                 self._tasks.cancel_scope.cancel()
@@ -146,11 +150,14 @@ class ServerProcess:
             await self._doubt(line)
 
     async def _doubt(self, line: bytes) -> None:
-        """A line that is no message may be meant as an answer: fail what waits for one at once, or after a while."""
+        """A line that is no message may be meant as an answer: fail what waits for one at once, or after a while.
+
+        Before a server has started such a line is its greeting.
+        """
         self._stray = line[:1000]
         if b'"jsonrpc"' in line:
             await self._fail_waiting(f"no answer{self.stray_text()}")
-        elif doubtful := set(self._waiting) - self._in_doubt:
+        elif doubtful := {id for id, method in self._waiting.items() if method not in STARTING} - self._in_doubt:
             self._in_doubt |= doubtful
             self._tasks.start_soon(self._expect_answer, doubtful)
 

@@ -178,9 +178,16 @@ STARTS: dict[str, Callable[[Any], Any]] = {
     "start exit": lambda _: sys.exit("no key given"),
     "start error": lambda id: send(id=id, error={"code": -1, "message": "no licence"}),
     "start wrong": lambda id: send(id=id, result={"protocolVersion": 3}),
+    "modern": lambda id: send(id=id, error={"code": -32601, "message": "unknown"}),
     "start old": lambda id: send(id=id, result=STARTED | {"protocolVersion": "1999-01-01"}),
 }
 STARTED = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "m", "version": "1"}}
+
+
+DISCOVERED = {
+    **{"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}},
+    **{"ttlMs": 0, "cacheScope": "private"},
+}
 
 
 def begin_child() -> None:
@@ -213,7 +220,11 @@ def answer(message: dict[str, Any]) -> None:
         send(id=id, result=LISTS.get(WAY, lambda _: {"tools": [TOOL]})(page))
     elif method == "tools/call":
         CALLS.get(WAY, seen)(id)
-    elif id is not None:
+    elif method == "server/discover" and WAY == "modern":
+        send(id=id, result=DISCOVERED)
+    elif WAY == "strict" and id is not None:
+        sys.exit(f"what is {method}?")
+    elif WAY != "ignores" and id is not None:
         send(id=id, error={"code": -32601, "message": "unknown"})
 
 

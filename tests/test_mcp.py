@@ -182,6 +182,9 @@ CALLED = {
     "half": "a?",
     "latin": "caf\ufffd",
     "slow": "seen",
+    "strict": "seen",
+    "ignores": "seen",
+    "modern": "seen",
     "banner": "seen",
     "banner binary": "seen",
     # nor do notes and requests of the server's own
@@ -192,8 +195,8 @@ CALLED = {
     "stderr": "seen",
     # what is in the place of an answer ends the call
     "text alone": NO_ANSWER.replace("{wrote}", "'looking...'"),
-    "broken": NO_ANSWER.replace("{wrote}", '\'{"jsonrpc": "2.0", "id": 4, "result": {"content": [\''),
-    "no result": 'MCP server no result: no answer; it wrote \'{"jsonrpc": "2.0", "id": 4}\', which is no message',
+    "broken": NO_ANSWER.replace("{wrote}", '\'{"jsonrpc": "2.0", "id": 3, "result": {"content": [\''),
+    "no result": 'MCP server no result: no answer; it wrote \'{"jsonrpc": "2.0", "id": 3}\', which is no message',
     "text result": "MCP server text result: no answer; it wrote ",
     "old version": "MCP server old version: no answer; it wrote ",
     "wrong error": "MCP server wrong error: no answer; it wrote ",
@@ -306,14 +309,14 @@ def test_a_server_that_does_not_start_leaves_the_others(
     [
         ("start silent", "no answer within 0.5 s"),
         ("list silent", "no answer within 0.5 s"),
-        ("headers", "no answer within 0.5 s; it wrote 'Content-Length: 5', which is no message"),
+        ("headers", "no answer within 2 s; it wrote 'Content-Length: 5', which is no message"),
         ("flood", "wrote 1 MB without a message and was ended; it wrote 'xx"),
     ],
 )
 def test_a_server_that_never_starts_is_given_up(
     quick: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch, way: str, why: str
 ) -> None:
-    monkeypatch.setattr(mcp, "START_SECONDS", 30 if way == "flood" else 0.5)
+    monkeypatch.setattr(mcp, "START_SECONDS", {"flood": 30, "headers": 2}.get(way, 0.5))
     monkeypatch.setattr(mcp_server, "MAX_STRAY", 1 << 20)
     with pytest.raises(GemmaError) as error, open_servers({"one": misbehaving(way)}):
         pass
