@@ -55,7 +55,8 @@ class ServerProcess:
 
     def __init__(self, name: str, server: Server, repair: Repair) -> None:
         self._name, self._server, self._repair = name, server, repair
-        self._stray = self._stderr = b""
+        self._stray: tuple[str, bytes] = ("", b"")
+        self._stderr = b""
         self._waiting: dict[str, str] = {}  # method by request
         self._asked: set[str] = set()
         self._in_doubt: set[str] = set()  # requests that may have been answered by what is no message
@@ -69,14 +70,8 @@ class ServerProcess:
     async def open(self) -> AsyncIterator[tuple[Any, Any]]:
         """Start the server, give its two streams of messages, and end it afterwards. Raises OSError, ValueError."""
         import anyio
-        from mcp.client.stdio import get_default_environment
 
-        self._process = await anyio.open_process(
-            [self._server.command, *self._server.args],
-            env=get_default_environment() | dict(self._server.env or {}),
-            cwd=self._server.cwd,
-            start_new_session=True,
-        )
+        self._process = await _start_process(self._server)
         # Pipes are read to their end whatever is cancelled, or what was in them would outlive the event loop.
         self._reading, self._listening = anyio.CancelScope(shield=True), anyio.CancelScope(shield=True)
         self._read_all, self._heard_all = anyio.Event(), anyio.Event()
@@ -89,18 +84,24 @@ class ServerProcess:
             try:
                 yield incoming, outgoing
             finally:
+                incoming.close()
+                outgoing.close()
                 with anyio.CancelScope(shield=True):
-                    incoming.close()
-                    outgoing.close()
                     await self._end()
-                    with anyio.move_on_after(END_SECONDS):
-                        await self._read_all.wait()
-                        await self._heard_all.wait()
-                    if self._process.returncode is not None:
-                        await self._process.aclose()
-                self._reading.cancel()
-                self._listening.cancel()
+                    await self._close()
                 self._tasks.cancel_scope.cancel()
+
+    async def _close(self) -> None:
+        """Read what is left in the pipes, and close them."""
+        import anyio
+
+        with anyio.move_on_after(END_SECONDS):
+            await self._read_all.wait()
+            await self._heard_all.wait()
+        if self._process.returncode is not None:
+            await self._process.aclose()
+        self._reading.cancel()
+        self._listening.cancel()
 
     def how_it_ended(self) -> str:
         """How the process ended of its own accord, in one line; empty if it did not."""
@@ -117,9 +118,9 @@ class ServerProcess:
         return next((shortened(line) for line in reversed(lines) if line.strip()), "")
 
     def stray_text(self) -> str:
-        """The end of an error: the last thing that the server wrote in the place of a message, if any."""
-        said = shortened(self._stray.decode("utf-8", "replace"))
-        return f"; it wrote {said!r}, which is no message" if said else ""
+        """The end of an error: the last thing that the server wrote in the place of an answer, if any."""
+        clause, written = self._stray
+        return clause.format(shortened(written.decode("utf-8", "replace")))
 
     async def _read(self) -> None:
         """Hand on the server's messages until it ends, or writes too much that is none."""
@@ -147,17 +148,17 @@ class ServerProcess:
         if line is None:
             await self._fail_waiting(f"wrote a line of more than {MAX_MESSAGE >> 20} MB; ask for less at once")
         elif not messages and line.strip():
-            await self._doubt(line)
+            self._doubt("; it wrote {!r}, which is no message", line)
+            if b'"jsonrpc"' in line:
+                await self._fail_waiting(f"no answer{self.stray_text()}")
 
-    async def _doubt(self, line: bytes) -> None:
-        """A line that is no message may be meant as an answer: fail what waits for one at once, or after a while.
+    def _doubt(self, clause: str, written: bytes) -> None:
+        """What is no answer may be meant as one: fail after a while what waits.
 
-        Before a server has started such a line is its greeting.
+        Before a server has started a line that is no message is its greeting.
         """
-        self._stray = line[:1000]
-        if b'"jsonrpc"' in line:
-            await self._fail_waiting(f"no answer{self.stray_text()}")
-        elif doubtful := {id for id, method in self._waiting.items() if method not in STARTING} - self._in_doubt:
+        self._stray = clause, written[:1000]
+        if doubtful := {id for id, method in self._waiting.items() if method not in STARTING} - self._in_doubt:
             self._in_doubt |= doubtful
             self._tasks.start_soon(self._expect_answer, doubtful)
 
@@ -178,7 +179,7 @@ class ServerProcess:
                 self._unanswered.add(str(message.id))
                 await self._send(message)
         elif isinstance(message, JSONRPCError) and message.id is None:
-            await self._fail_waiting(message.error.message)
+            self._doubt("; it said {!r} of no request", message.error.message.encode())
         else:
             await self._answer(message)
 
@@ -192,7 +193,7 @@ class ServerProcess:
                 message = message.model_copy(update={"result": self._repair(method, message.result)})
             await self._send(message)
         elif str(message.id) not in self._asked:
-            await self._fail_waiting(f"answers {shortened(repr(message.id))}, which was not asked")
+            self._doubt("; it answered {}, which was not asked", repr(message.id).encode())
 
     def _notice(self, method: str) -> None:
         """Say that the tools have changed, once: they are declared when a chat begins."""
@@ -255,6 +256,19 @@ class ServerProcess:
             await _wait_until(lambda: not _signal_group(process.pid, 0))
         with anyio.move_on_after(END_SECONDS):
             await self._heard_all.wait()
+
+
+async def _start_process(server: Server) -> Process:
+    """Raises OSError, ValueError."""
+    import anyio
+    from mcp.client.stdio import get_default_environment
+
+    return await anyio.open_process(
+        [server.command, *server.args],
+        env=get_default_environment() | dict(server.env or {}),
+        cwd=server.cwd,
+        start_new_session=True,
+    )
 
 
 class LineBuffer:

@@ -224,7 +224,7 @@ def answer(message: dict[str, Any]) -> None:
         send(id=id, result=DISCOVERED)
     elif WAY == "strict" and id is not None:
         sys.exit(f"what is {method}?")
-    elif WAY != "ignores" and id is not None:
+    elif WAY == "answers all" or (WAY != "ignores" and id is not None):
         send(id=id, error={"code": -32601, "message": "unknown"})
 
 

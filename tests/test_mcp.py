@@ -185,6 +185,7 @@ CALLED = {
     "strict": "seen",
     "ignores": "seen",
     "modern": "seen",
+    "answers all": "seen",
     "banner": "seen",
     "banner binary": "seen",
     # nor do notes and requests of the server's own
@@ -201,8 +202,8 @@ CALLED = {
     "old version": "MCP server old version: no answer; it wrote ",
     "wrong error": "MCP server wrong error: no answer; it wrote ",
     "deep": "MCP server deep: no answer; it wrote ",
-    "wrong id": "MCP server wrong id: answers 987654, which was not asked",
-    "no id": "MCP server no id: parse error",
+    "wrong id": "MCP server wrong id: no answer; it answered 987654, which was not asked",
+    "no id": "MCP server no id: no answer; it said 'parse error' of no request",
     "gigantic": "MCP server gigantic: wrote a line of more than 16 MB; ask for less at once",
     "endless line": "MCP server endless line: wrote a line of more than 16 MB; ask for less at once",
     "endless lines": "MCP server endless lines wrote 1 MB without a message and was ended; it wrote 'xxx",
