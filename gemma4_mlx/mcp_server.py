@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 16 << 20  # bytes
 MAX_STRAY = 64 << 20  # bytes without one message among them: the server is ended
+STRAY_LINE = 500  # bytes that a line counts for besides its own: short ones take as long to look at
 STRAY_SECONDS = 15.0
 """How long an answer may take once something that is no message was written in its place."""
 STDERR_KEPT = 8192  # bytes
@@ -106,7 +107,7 @@ class ServerProcess:
     def how_it_ended(self) -> str:
         """How the process ended of its own accord, in one line; empty if it did not."""
         if self._bytes_without_message > MAX_STRAY:
-            return f"wrote {MAX_STRAY >> 20} MB without a message and was ended{self.stray_text()}"
+            return f"was ended: it wrote too much that is no message{self.stray_text()}"
         code = self._process.returncode if self._ended_alone else None
         if code is None:
             return ""
@@ -129,7 +130,7 @@ class ServerProcess:
             async with self._to_client:
                 async for chunk in _until_closed(stdout):
                     self._bytes_without_message += len(chunk)
-                    for line in lines.feed(chunk):
+                    for line in () if self._ended else lines.feed(chunk):
                         await self._take(line)
                     if self._bytes_without_message > MAX_STRAY:
                         break
@@ -148,6 +149,7 @@ class ServerProcess:
         if line is None:
             await self._fail_waiting(f"wrote a line of more than {MAX_MESSAGE >> 20} MB; ask for less at once")
         elif not messages and line.strip():
+            self._bytes_without_message += STRAY_LINE
             self._doubt("; it wrote {!r}, which is no message", line)
             if b'"jsonrpc"' in line:
                 await self._fail_waiting(f"no answer{self.stray_text()}")
