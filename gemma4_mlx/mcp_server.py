@@ -192,10 +192,19 @@ class ServerProcess:
         method = self._waiting.pop(str(message.id), None)
         if method is not None:
             if isinstance(message, JSONRPCResponse):
-                message = message.model_copy(update={"result": self._repair(method, message.result)})
+                message = self._repaired(method, message)
             await self._send(message)
         elif str(message.id) not in self._asked:
             self._doubt("; it answered {}, which was not asked", repr(message.id).encode())
+
+    def _repaired(self, method: str, answer: JSONRPCResponse) -> JSONRPCResponse | JSONRPCError:
+        from mcp.types import ErrorData, JSONRPCError
+
+        try:
+            return answer.model_copy(update={"result": self._repair(method, answer.result)})
+        except (ValueError, RecursionError) as error:  # what is nested almost too deep to be read
+            data = ErrorData(code=-32000, message=f"its answer can't be read ({shortened(one_line(error))})")
+            return JSONRPCError(jsonrpc="2.0", id=answer.id, error=data)
 
     def _notice(self, method: str) -> None:
         """Say that the tools have changed, once: they are declared when a chat begins."""

@@ -121,6 +121,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "latin": lambda id: write_bytes(envelope(id, CAFE).encode("latin-1") + b"\n"),
     "nan": lambda id: write(envelope(id, '{"content": [], "structuredContent": {"a": NaN}}')),
     "deep": lambda id: write(envelope(id, "[" * 100_000 + "]" * 100_000)),
+    "nested": lambda id: write(envelope(id, f'{{"structuredContent": {"[" * int(REST[0])}{"]" * int(REST[0])}}}')),
     "exit": exit_with_traceback,
     "killed": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "closes": close_output,

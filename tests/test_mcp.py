@@ -273,6 +273,21 @@ def test_the_next_call_ends_as_well(crowd: dict[str, Tool], way: str) -> None:
     assert run_call(ToolCall("fine.look", {}), crowd, None).text == "seen"
 
 
+def test_an_answer_at_the_edge_of_what_can_be_read_is_an_answer_or_an_error(
+    quick: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_deep(*_: Any) -> dict[str, Any]:
+        raise RecursionError("nested too deep")
+
+    with open_servers({"one": misbehaving("fine")}) as (look,):
+        assert run_call(ToolCall("look", {}), {"look": look}, None).text == "seen"
+        monkeypatch.setattr(mcp, "result_text", too_deep)
+        told = run_call(ToolCall("look", {}), {"look": look}, None).text
+        assert told == "error: MCP server one: its answer can't be read (nested too deep)"
+        monkeypatch.undo()
+        assert run_call(ToolCall("look", {}), {"look": look}, None).text == "seen"
+
+
 def test_a_call_that_is_never_answered_ends(quick: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp, "CALL_SECONDS", 0.3)
     with open_servers({"one": misbehaving("silent")}) as (look,):
