@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 MAX_MESSAGE = 16 << 20  # bytes
-MAX_STRAY = 64 << 20  # bytes without one message among them: the server is ended
-STRAY_LINE = 500  # bytes that a line counts for besides its own: short ones take as long to look at
+MAX_UNASKED = 64 << 20  # bytes without one answer among them: the server is ended
+LINE_BYTES = 500  # that a line counts for besides its own: short ones take as long to look at
 STRAY_SECONDS = 15.0
 """How long an answer may take once something that is no message was written in its place."""
 STDERR_KEPT = 8192  # bytes
@@ -62,8 +62,8 @@ class ServerProcess:
         self._asked: set[str] = set()
         self._in_doubt: set[str] = set()  # requests that may have been answered by what is no message
         self._unanswered: set[str] = set()  # requests of the server's
-        self._bytes_without_message = 0
-        self._said_changed = False
+        self._unasked = 0  # bytes
+        self._said_changed, self._listens = False, True
         self._ended = self._ended_alone = False
         self._process: Process
 
@@ -106,8 +106,8 @@ class ServerProcess:
 
     def how_it_ended(self) -> str:
         """How the process ended of its own accord, in one line; empty if it did not."""
-        if self._bytes_without_message > MAX_STRAY:
-            return f"was ended: it wrote too much that is no message{self.stray_text()}"
+        if self._unasked > MAX_UNASKED:
+            return f"was ended: it wrote too much that answers nothing{self.stray_text()}"
         code = self._process.returncode if self._ended_alone else None
         if code is None:
             return ""
@@ -124,15 +124,15 @@ class ServerProcess:
         return clause.format(shortened(written.decode("utf-8", "replace")))
 
     async def _read(self) -> None:
-        """Hand on the server's messages until it ends, or writes too much that is none."""
+        """Hand on the server's messages until it ends, or writes too much that answers nothing."""
         lines, stdout = LineBuffer(MAX_MESSAGE), self._process.stdout
         with self._reading:
             async with self._to_client:
                 async for chunk in _until_closed(stdout):
-                    self._bytes_without_message += len(chunk)
+                    self._unasked += len(chunk)
                     for line in () if self._ended else lines.feed(chunk):
                         await self._take(line)
-                    if self._bytes_without_message > MAX_STRAY:
+                    if self._unasked > MAX_UNASKED:
                         break
                 self._ended_alone = not self._ended
                 await self._end()
@@ -142,14 +142,13 @@ class ServerProcess:
 
     async def _take(self, line: bytes | None) -> None:
         """Hand on what one line says. None stands for a line that is too long."""
+        self._unasked += LINE_BYTES
         messages = [] if line is None else read_line(line)
         for message in messages:
-            self._bytes_without_message = 0
             await self._hand_on(message)
         if line is None:
             await self._fail_waiting(f"wrote a line of more than {MAX_MESSAGE >> 20} MB; ask for less at once")
         elif not messages and line.strip():
-            self._bytes_without_message += STRAY_LINE
             self._doubt("; it wrote {!r}, which is no message", line)
             if b'"jsonrpc"' in line:
                 await self._fail_waiting(f"no answer{self.stray_text()}")
@@ -177,7 +176,7 @@ class ServerProcess:
         if isinstance(message, JSONRPCNotification):
             self._notice(message.method)
         elif isinstance(message, JSONRPCRequest):
-            if len(self._unanswered) < MAX_REQUESTS:
+            if str(message.id) not in self._unanswered and len(self._unanswered) < MAX_REQUESTS:
                 self._unanswered.add(str(message.id))
                 await self._send(message)
         elif isinstance(message, JSONRPCError) and message.id is None:
@@ -191,6 +190,7 @@ class ServerProcess:
 
         method = self._waiting.pop(str(message.id), None)
         if method is not None:
+            self._unasked = 0
             if isinstance(message, JSONRPCResponse):
                 message = self._repaired(method, message)
             await self._send(message)
@@ -238,11 +238,21 @@ class ServerProcess:
                     self._asked.add(str(message.id))
                 elif not isinstance(message, JSONRPCNotification):
                     self._unanswered.discard(str(message.id))
+                await self._write_line(message)
+
+    async def _write_line(self, message: JSONRPCMessage) -> None:
+        """Write a message, unless it has become clear that nobody reads."""
+        if self._listens and not self._ended:
+            with _pipe_errors():
+                self._listens = False
                 try:
-                    line = message.model_dump_json(by_alias=True, exclude_unset=True) + "\n"
-                    await _pipe(self._process.stdin).send(line.encode())
-                except Exception as error:  # a closed pipe, or halves of characters
-                    await self._fail_waiting(f"takes no message ({shortened(one_line(error))})")
+                    line = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+                    await _pipe(self._process.stdin).send(line)
+                except ValueError as error:  # half a character
+                    await self._fail_waiting(f"can't be given this ({shortened(one_line(error))})")
+                self._listens = True
+        if not self._listens:
+            await self._fail_waiting("has closed its input")
 
     async def _keep_stderr(self) -> None:
         """Read what goes to stderr, so that the server never waits there, and keep the end of it."""

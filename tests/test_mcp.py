@@ -206,7 +206,9 @@ CALLED = {
     "no id": "MCP server no id: no answer; it said 'parse error' of no request",
     "gigantic": "MCP server gigantic: wrote a line of more than 16 MB; ask for less at once",
     "endless line": "MCP server endless line: wrote a line of more than 16 MB; ask for less at once",
-    "endless lines": "MCP server endless lines was ended: it wrote too much that is no message; it wrote 'xxx",
+    "endless lines": "MCP server endless lines was ended: it wrote too much that answers nothing; it wrote 'xxx",
+    "notes for ever": "MCP server notes for ever was ended: it wrote too much that answers nothing",
+    "requests for ever": "MCP server requests for ever was ended: it wrote too much that answers nothing",
     "exit": "MCP server exit ended with exit code 3: KeyError: 'disk'",
     "killed": "MCP server killed was ended by SIGKILL",
     "closes": "MCP server closes was ended by SIGTERM",
@@ -253,8 +255,8 @@ def crowd(quick: pytest.MonkeyPatch) -> Iterator[dict[str, Tool]]:
 def test_whatever_a_server_writes_a_call_ends_with_what_it_came_to(
     crowd: dict[str, Tool], way: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if way == "endless lines":
-        monkeypatch.setattr(mcp_server, "MAX_STRAY", 1 << 20)
+    if way == "endless lines" or way.endswith("for ever"):
+        monkeypatch.setattr(mcp_server, "MAX_UNASKED", 1 << 20)
     result = run_call(ToolCall(f"{way}.look", {}), crowd, None)
     expected = CALLED[way].replace("{way}", way)
     if way in FAILING:
@@ -286,6 +288,20 @@ def test_an_answer_at_the_edge_of_what_can_be_read_is_an_answer_or_an_error(
         assert told == "error: MCP server one: its answer can't be read (nested too deep)"
         monkeypatch.undo()
         assert run_call(ToolCall("look", {}), {"look": look}, None).text == "seen"
+
+
+def test_what_can_not_be_written_is_said(
+    quick: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_servers({"one": misbehaving("closes input"), "two": misbehaving("fine")}) as (deaf, fine):
+        half = run_call(ToolCall("look", {"a": "\ud800"}), {"look": fine}, None).text
+        assert half.startswith("error: MCP server two: ")
+        assert run_call(ToolCall("look", {}), {"look": fine}, None).text == "seen"
+        assert run_call(ToolCall("look", {}), {"look": deaf}, None).text == "seen"
+        time.sleep(0.2)
+        said = {run_call(ToolCall("look", {}), {"look": deaf}, None).text for _ in range(9)}
+        assert said == {"error: MCP server one: has closed its input"}
+    assert caplog.records == []
 
 
 def test_a_call_that_is_never_answered_ends(quick: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,14 +342,14 @@ def test_a_server_that_does_not_start_leaves_the_others(
         ("start silent", "no answer within 0.5 s"),
         ("list silent", "no answer within 0.5 s"),
         ("headers", "no answer within 2 s; it wrote 'Content-Length: 5', which is no message"),
-        ("flood", "was ended: it wrote too much that is no message; it wrote 'xx"),
+        ("flood", "was ended: it wrote too much that answers nothing; it wrote 'xx"),
     ],
 )
 def test_a_server_that_never_starts_is_given_up(
     quick: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch, way: str, why: str
 ) -> None:
     monkeypatch.setattr(mcp, "START_SECONDS", {"flood": 30, "headers": 2}.get(way, 0.5))
-    monkeypatch.setattr(mcp_server, "MAX_STRAY", 1 << 20)
+    monkeypatch.setattr(mcp_server, "MAX_UNASKED", 1 << 20)
     with pytest.raises(GemmaError) as error, open_servers({"one": misbehaving(way)}):
         pass
     assert str(error.value).startswith(f"MCP server one does not start: {why}")
