@@ -120,37 +120,52 @@ class _Runner:
         """What a call comes to, be it a good one or not."""
         if isinstance(call, MalformedCall):
             text = f"error: this call is malformed and did not run: {call.problem}"
-            return self._fitted(ToolResult(call.as_call(), text, failed=True))
+            return ToolResult(call.as_call(), text, failed=True)
         if not allowed:
             return ToolResult(call, f"error: a reply may hold {MAX_CALLS} calls; this one did not run", failed=True)
-        same = f"{call.name} {json.dumps(call.arguments, sort_keys=True, default=repr)}"
+        same = _spelled_out(call)
         if same in self.refused:
             return ToolResult(call, f"{REFUSED}; it was not asked again", failed=True)
         if self.failures[same] >= MAX_FAILURES:
             text = f"error: this call failed {MAX_FAILURES} times and did not run again; call otherwise, or answer"
             return ToolResult(call, text, failed=True)
-        result = run_call(call, self.tools, self.confirm)
+        longest = min(self.longest, max(self.room // 2, SHORT))  # half of the room is left for later calls
+        result = run_call(call, self.tools, self.confirm, longest)
+        self.room -= min(len(result.text), longest)
         self.failures[same] += result.failed
-        self.refused |= {same} if result.text == REFUSED else set()
-        return self._fitted(result)
-
-    def _fitted(self, result: ToolResult) -> ToolResult:
-        """The result, cut if it is too long: each may take half of the room that is left."""
-        limit, length = min(self.longest, max(self.room // 2, SHORT)), len(result.text)
-        self.room -= min(length, limit)
-        if length <= limit:
-            return result
-        note(f"of the result of {shortened(result.call.name)}, {length:,} characters, the model reads {limit:,}")
-        return replace(
-            result, text=f"{result.text[:limit]}\n[cut: {length - limit:,} of {length:,} characters left out]"
-        )
+        self.refused |= {same} if result.failed and result.text == REFUSED else set()
+        return result
 
 
-def run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolCall], bool] | None) -> ToolResult:
+def _spelled_out(call: ToolCall) -> str:
+    """A call in one text, which is that of another if both are the same."""
+    try:
+        return f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
+    except (TypeError, ValueError, RecursionError):  # arguments that no reply can hold
+        return f"{call.name} {id(call)}"
+
+
+def run_call(
+    call: ToolCall,
+    tools: Mapping[str, Tool],
+    confirm: Callable[[ToolCall], bool] | None,
+    longest: int = LONGEST_RESULT,
+) -> ToolResult:
     """Runs one call. Never raises for what the model or the tool did wrong: the result says it.
 
-    What a tool returns is given to the model as it is if it is text, and as JSON else.
+    What a tool returns is given to the model as it is if it is text, and as JSON else; `longest` characters of it, with
+    a note of how many there are more.
     """
+    result = _run_call(call, tools, confirm)
+    length = len(result.text)
+    if length <= longest:
+        return result
+    note(f"of the result of {shortened(call.name)}, {length:,} characters, the model reads {longest:,}")
+    more = f"[cut: {length - longest:,} of {length:,} characters left out]"
+    return replace(result, text=f"{result.text[:longest]}\n{more}")
+
+
+def _run_call(call: ToolCall, tools: Mapping[str, Tool], confirm: Callable[[ToolCall], bool] | None) -> ToolResult:
     tool = tools.get(call.name)
     if tool is None or tool.run is None:
         known = ", ".join(list(tools)[:MAX_NAMES]) + (", ..." if len(tools) > MAX_NAMES else "") or "none"

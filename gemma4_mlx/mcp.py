@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 START_SECONDS, CALL_SECONDS = 30.0, 300.0
 """How long a server may take to start and list its tools, and to run a tool."""
 
-MAX_SERVERS, MAX_PAGES, MAX_TOOLS = 64, 100, 10_000
+MAX_SERVERS, MAX_PAGES, MAX_TOOLS = 64, 1000, 10_000
 """Servers of a file; pages and tools of a server's list, of which the rest is left out."""
 
 LONGEST_SERVER_NAME = 100  # characters
@@ -86,7 +86,7 @@ def _read_server(path: str, name: str, entry: Any) -> Server:
         raise GemmaError(f"{where}: a server's name has 1 to {LONGEST_SERVER_NAME} visible characters, and no braces")
     if not isinstance(entry, dict) or not isinstance(entry.get("command"), str) or not entry["command"].strip():
         raise GemmaError(f"{where} has no command; only servers that are started by one can be used")
-    args, env, cwd = entry.get("args") or [], entry.get("env"), entry.get("cwd")
+    args, env, cwd = entry.get("args") or [], entry.get("env"), entry.get("cwd") or None
     if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
         raise GemmaError(f"{where}: args must be a list of strings")
     if env is not None and not (isinstance(env, dict) and all(isinstance(value, str) for value in env.values())):
@@ -223,7 +223,7 @@ class _Running:
             cursors.add(cursor)
         if cursor or len(self._declared) > MAX_TOOLS:
             self._declared = self._declared[:MAX_TOOLS]
-            limits = f"at most {MAX_TOOLS:,} tools on {MAX_PAGES} pages are read"
+            limits = f"at most {MAX_TOOLS:,} tools on {MAX_PAGES:,} pages are read"
             note(f"MCP server {self._name} lists tools without an end; {limits}, and {len(self._declared):,} are used")
 
     def tools(self) -> list[Tool]:

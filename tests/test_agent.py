@@ -326,6 +326,20 @@ def test_a_long_result_is_cut_and_said(caplog: pytest.LogCaptureFixture) -> None
     ]
 
 
+def test_one_call_is_cut_as_well() -> None:
+    assert run_call(ToolCall("give", {}), {"give": returns("x" * 9)}, None, 5).text == (
+        "xxxxx\n[cut: 4 of 9 characters left out]"
+    )
+    assert len(run_call(ToolCall("give", {}), {"give": returns("x" * 5_000_000)}, None).text) < 33_000
+
+
+def test_of_thousands_of_tools_some_are_named() -> None:
+    tools = {f"tool_{number}": returns("") for number in range(10_000)}
+    told = run_call(ToolCall("nope", {}), tools, None).text
+    assert told.startswith("error: there is no tool nope; there are: tool_0, tool_1, ")
+    assert told.endswith(", tool_49, ...")
+
+
 def test_many_long_results_leave_room() -> None:
     given = [text.count("x") for text in long_results(*[5_000] * 8, longest_result=4_000)]
     assert given == [4_000, 4_000, 4_000, 2_000, 1_000, 500, 500, 500]
