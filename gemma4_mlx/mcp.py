@@ -29,8 +29,9 @@ MAX_SERVERS, MAX_PAGES, MAX_TOOLS = 64, 1000, 10_000
 
 LONGEST_SERVER_NAME = 100  # characters
 
-NO_HANDSHAKE = (-32601, -32022)
-"""Errors of servers that do not know `initialize`: no such method, no such version of the protocol."""
+NO_METHOD = -32601
+NO_HANDSHAKE = (NO_METHOD, -32022)
+"""Errors of servers that do not know a method, and `initialize`: no such method, no such version of the protocol."""
 
 KNOWN_KEYS = {"command", "args", "env", "cwd", "type", "disabled", "name", "description", "$schema"}
 ADDRESSES = ("url", "serverUrl", "httpUrl")
@@ -125,7 +126,8 @@ def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
         stack.callback(all_of_them.__exit__, None, None, None)  # an error of ours is none of the servers'
         failed = [each.failure for each in running if each.failure]
         if failed and len(failed) == len(running):
-            raise GemmaError("; ".join(failed[:3]))
+            more = f"; and {len(failed) - 3} servers more" if len(failed) > 3 else ""
+            raise GemmaError("; ".join(failed[:3]) + more)
         for failure in failed:
             note(f"{failure}; its tools are left out")
         tools = [tool for each in running for tool in each.tools()]
@@ -189,7 +191,7 @@ class _Running:
             with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as limit:
                 async with Client(self._process.open(), cache=None, mode=mode) as client:
                     self._client = client
-                    await self._list_tools()
+                    await self._read_tools()
                     limit.deadline = float("inf")
                     started.set()
                     await over.wait()
@@ -207,8 +209,15 @@ class _Running:
     def _fail(self, why: str) -> None:
         self.failure = f"MCP server {shortened(self._name)} does not start: {why}"
 
+    async def _read_tools(self) -> None:
+        """Ask for the tools, which a server need not have. Raises GemmaError for what is no list of them."""
+        try:
+            await self._list_tools()
+        except Exception as error:
+            if getattr(error, "code", None) != NO_METHOD:
+                raise
+
     async def _list_tools(self) -> None:
-        """Raises GemmaError for what is no list of tools."""
         cursors: set[str] = set()
         cursor = None
         for _ in range(MAX_PAGES):

@@ -217,6 +217,8 @@ def answer(message: dict[str, Any]) -> None:
     method, id = message.get("method"), message.get("id")
     if method == "initialize":
         STARTS.get(WAY, lambda id: send(id=id, result=STARTED))(id)
+    elif method == "tools/list" and WAY == "no method":
+        send(id=id, error={"code": -32601, "message": "unknown"})
     elif method == "tools/list" and WAY == "list error":
         send(id=id, error={"code": -1, "message": "the database\nis away"})
     elif method == "tools/list":

@@ -336,6 +336,20 @@ def test_a_server_that_does_not_start_leaves_the_others(
     ]
 
 
+def test_all_servers_that_do_not_start_are_said(quick: pytest.MonkeyPatch) -> None:
+    servers = {f"s{number}": Server("/nowhere/at-all") for number in range(5)}
+    with pytest.raises(GemmaError) as error, open_servers(servers):
+        pass
+    why = "does not start: [Errno 2] No such file or directory: '/nowhere/at-all'"
+    assert str(error.value) == f"MCP server s0 {why}; MCP server s1 {why}; MCP server s2 {why}; and 2 servers more"
+
+
+def test_a_server_without_tools_is_said(quick: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    with open_servers({"one": misbehaving("no method"), "two": misbehaving("fine")}) as tools:
+        assert [tool.name for tool in tools] == ["look"]
+    assert [record.getMessage() for record in caplog.records] == ["MCP server one has no tools"]
+
+
 @pytest.mark.parametrize(
     ("way", "why"),
     [
