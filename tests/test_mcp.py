@@ -77,21 +77,6 @@ def test_tools_are_declared_run_and_told_apart(config: Path) -> None:
         assert tools["two.add"].run({"first": 20, "second": 3}) == "23"
 
 
-@pytest.mark.parametrize(
-    ("tools", "names"),
-    [
-        ([("a", "look"), ("b", "see")], ["look", "see"]),
-        ([("a", "look"), ("b", "look")], ["a.look", "b.look"]),
-        ([("a", "b.look"), ("b", "look"), ("c", "look")], ["b.look", "b.look.2", "c.look"]),
-        ([("b", "look"), ("c", "look"), ("a", "b.look")], ["b.look", "c.look", "b.look.2"]),
-        ([("a", "look"), ("a", "look")], ["a.look", "a.look.2"]),
-    ],
-)
-def test_no_name_hides_another(tools: list[tuple[str, str]], names: list[str]) -> None:
-    declared = [Tool(name=name, description="", parameters={}, server=server) for server, name in tools]
-    assert unique_names(declared) == names
-
-
 ODD = """
 import anyio
 import mcp.types as types
@@ -410,7 +395,7 @@ def test_lists_of_tools_have_limits(
 
 def runs(pid: str) -> bool:
     status = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
-    return status.strip() not in ("", "Z", "Zs")
+    return status.strip()[:1] not in ("", "Z")
 
 
 def test_servers_end_with_their_children(quick: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -418,7 +403,11 @@ def test_servers_end_with_their_children(quick: pytest.MonkeyPatch, tmp_path: Pa
     with open_servers({"one": misbehaving("child", str(pids)), "two": misbehaving("stubborn")}) as tools:
         assert len(tools) == 2
         assert all(map(runs, pids.read_text().split()))
-    assert not any(map(runs, pids.read_text().split()))
+    for _ in range(100):  # a busy machine takes a while to end what was killed
+        if not any(map(runs, pids.read_text().split())):
+            return
+        time.sleep(0.1)
+    pytest.fail("a child of a server still runs")
 
 
 def test_ctrl_c_ends_a_call_and_the_server_goes_on(quick: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch) -> None:
