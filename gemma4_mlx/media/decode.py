@@ -52,6 +52,8 @@ def open_png(source: Source, stream: IO[bytes], limits: MediaLimits) -> Png | No
     except ValueError as error:
         raise _unknown(source.name) from error
     check_pixels(source.name, *png.size, limits)
+    if png.is_damaged:
+        source.note("is damaged: the check sum of its pixels is wrong, so that some of them may be wrong too")
     if png.is_animated:
         source.note("is animated: only its first frame is used")
     return png
@@ -93,6 +95,8 @@ def decode_file(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decod
         return _decode_jpeg(source, stream, limits)
     decoder = _decoder(source.name, head)
     image = _opened(source.name, stream, decoder)
+    if getattr(image, "shares_colours", False):
+        raise GemmaError(f"{source.name}: the pixels of this TIFF share colours: not read here; save it as PNG first")
     _check_memory(source.name, image, _size_of(stream), limits)
     _note_pages(source, image)
     return _loaded(source, lambda: decoder(_rewound(stream)), _size_of(stream))
@@ -119,14 +123,14 @@ def _decoder(name: str, head: bytes) -> Open:
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.GifImagePlugin import GifImageFile
 
-    from gemma4_mlx.media.tiff import GreyTiff
+    from gemma4_mlx.media.tiff import CheckedTiff
 
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return GifImageFile
     if head[:2] == b"BM":
         return BmpImageFile
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*"):
-        return GreyTiff
+        return CheckedTiff
     raise _unknown(name)
 
 

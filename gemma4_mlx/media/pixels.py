@@ -60,6 +60,7 @@ def to_rgb(image: "Image.Image") -> "Image.Image":
     if image.mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
+        image = image.convert("LA") if image.mode == "La" else image
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))

@@ -24,6 +24,7 @@ _STRIP = 2**23  # bytes of pixels unpacked at a time
 _METADATA = 2**20  # bytes; the largest chunk that is looked at for an orientation
 _ONE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
 _LAST_FILTER = 4
+_PIXELS_AND_COLOURS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _TEXTS_WITH_ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 # Filters work on whole bytes: rows of any kind are unfiltered as rows of the 8-bit kind with as many bytes a pixel.
@@ -40,6 +41,7 @@ class Png:
         metadata: what may state an orientation, as chunks.
         data: offset and length of each piece of compressed pixels.
         is_animated: whether there are more frames than the first.
+        is_damaged: whether the check sum of a chunk with pixels or colours is wrong.
     """
 
     header: bytes
@@ -47,6 +49,7 @@ class Png:
     metadata: bytes
     data: tuple[tuple[int, int], ...]
     is_animated: bool
+    is_damaged: bool
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,8 +78,11 @@ def read_png(stream: IO[bytes]) -> Png:
     """
     found: dict[bytes, list[bytes]] = {}
     data: list[tuple[int, int]] = []
-    is_animated = False
+    is_animated = is_damaged = False
     for name, offset, length in _chunks(stream):
+        if name in _PIXELS_AND_COLOURS:
+            is_damaged = is_damaged or not _has_right_sum(stream, name, length)
+            stream.seek(offset)
         if name == b"IDAT":
             data.append((offset, length))
         elif name == b"acTL":
@@ -92,6 +98,7 @@ def read_png(stream: IO[bytes]) -> Png:
         metadata=_metadata(found),
         data=tuple(data),
         is_animated=is_animated,
+        is_damaged=is_damaged,
     )
 
 
@@ -215,6 +222,15 @@ def _chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
         length = int.from_bytes(head[:4], "big")
         yield head[4:], position + 8, length
         position += length + 12
+
+
+def _has_right_sum(stream: IO[bytes], name: bytes, length: int) -> bool:
+    """Whether the chunk at whose content the stream stands is whole and unchanged, or ends with the file."""
+    sum_of_all, left = zlib.crc32(name), length
+    while left and (piece := stream.read(min(left, _PIECE))):
+        sum_of_all, left = zlib.crc32(piece, sum_of_all), left - len(piece)
+    stated = stream.read(4)
+    return len(stated) < 4 or int.from_bytes(stated, "big") == sum_of_all
 
 
 def _pieces(png: Png, stream: IO[bytes]) -> Iterator[bytes]:

@@ -68,6 +68,19 @@ def test_lab() -> None:
     assert np.abs(seen(tiff(lab.tobytes(), 8, 8, channels=3)) - (255, 0, 0)).max() <= 12
 
 
+def test_uncompressed_colours_that_pixels_share() -> None:
+    with pytest.raises(GemmaError, match="the pixels of this TIFF share colours: not read here"):
+        load_image(tiff(bytes(SIDE * SIDE * 3), 8, 6, channels=3))
+
+
+def test_premultiplied_grey() -> None:
+    data = image_bytes(Image.new("LA", (SIDE, SIDE), (100, 128)), "TIFF")
+    entry = struct.pack("<HHI", 338, 3, 1)
+    assert entry + b"\2" in data
+    pixels = seen(data.replace(entry + b"\2", entry + b"\1"))
+    assert np.abs(pixels - 227).max() <= 1  # 100 + white x 127/255
+
+
 def test_small_copies_of_a_page_are_no_pages() -> None:
     page, copy = picture(96, 96), picture(48, 48)
     copy.encoderinfo = {"tiffinfo": {254: 1}}

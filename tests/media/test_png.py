@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from media.media_files import image_bytes, picture
 
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media import images, png
@@ -134,7 +135,7 @@ def test_a_damaged_file_is_its_upper_rows(large: bool, monkeypatch: pytest.Monke
         monkeypatch.setattr(images, "LARGE", 0)
     for data in (PLAIN[: len(PLAIN) // 2], PLAIN[: len(PLAIN) // 2] + b"\xff" * 300 + PLAIN[len(PLAIN) // 2 + 300 :]):
         patches = load_image(data, 70)
-        (note,) = patches.notes
+        *_, note = patches.notes  # if bytes were changed, the first one says so
         rows = int(note.split("only ")[1].split()[0])
         assert note == f"bytes: is damaged or cut short: only {rows} of its 384 rows of pixels are used"
         wanted = load_image(RGB[: rows - 1].astype(np.uint8), 70)
@@ -154,3 +155,15 @@ def test_an_interlaced_file_cut_short_is_coarser() -> None:
 def test_a_header_of_no_kind() -> None:
     with pytest.raises(GemmaError, match="is not a PNG"):
         load_image(PLAIN[:25] + b"\x07" + PLAIN[26:], 70)
+
+
+def test_a_changed_byte_is_never_silent() -> None:
+    data = image_bytes(picture(96, 96), "PNG")
+    start = data.index(b"IDAT") + 6
+    for at in range(start, len(data) - 12, max(1, (len(data) - start) // 40)):
+        damaged = data[:at] + bytes((data[at] ^ 4,)) + data[at + 1 :]
+        try:
+            (note, *_) = load_image(damaged, 70).notes
+        except GemmaError:
+            continue
+        assert note == "bytes: is damaged: the check sum of its pixels is wrong, so that some of them may be wrong too"
