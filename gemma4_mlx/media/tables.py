@@ -1,8 +1,9 @@
-"""Count what an MP4, MOV, MKV or WebM file says it holds, before FFmpeg makes room for it.
+"""Count what an MP4, MOV, MKV or WebM file says it holds, before FFmpeg makes room for it; see whether it can be read.
 
 A few bytes can state hundreds of millions of samples, frames or tracks, and FFmpeg allocates an entry for each.
 """
 
+import itertools
 import os
 import struct
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _PARENTS = frozenset(
     (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf", b"mvex", b"udta", b"meta", b"dinf")
 )
 _TRACK = b"trak"
+_ENCRYPTED = (b"encv", b"enca", b"drms", b"drmi")  # sample descriptions of streaming services and shops
+_MAX_DESCRIPTIONS = 16  # that are looked at
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _TRACKS, _ATTACHMENTS = 0x18538067, 0x1654AE6B, 0x1941A469
 # FFmpeg takes up to 40 bytes for each byte of these: Tracks, Cues, Tags, Chapters, SeekHead
@@ -53,7 +56,7 @@ class Element(NamedTuple):
 
 
 def check_tables(source: Source) -> None:
-    """Raise GemmaError if the file states more samples, boxes, tracks or tags than any real one has."""
+    """Raise GemmaError if the file is encrypted, or states more samples, boxes, tracks or tags than any real one."""
     with source.opened() as file:
         size = file.seek(0, os.SEEK_END)
         if _read(file, 0, 4) == _EBML:
@@ -129,11 +132,17 @@ class _Counter:
         elif box.kind == _TRACK:
             tables: dict[bytes, Box] = {}
             self.walk(box.start, end, depth + 1, tables)
+            self._check_encryption(tables.get(b"stsd"))
             self._add(self._entries(tables))
         elif box.kind in _PARENTS and depth < _MAX_DEPTH:
             self.walk(box.start, end, depth + 1, track)
         elif track is not None:
             track[box.kind] = box
+
+    def _check_encryption(self, descriptions: Box | None) -> None:
+        entries = _boxes(self.file, descriptions.start + 8, descriptions.end) if descriptions else ()
+        if any(entry.kind in _ENCRYPTED for entry in itertools.islice(entries, _MAX_DESCRIPTIONS)):
+            raise GemmaError(f"{self.name}: is encrypted (DRM), and can't be decoded without its key")
 
     def _add(self, samples: int) -> None:
         self.samples += samples

@@ -10,8 +10,10 @@ import pytest
 from media.media_files import chunk, encoded_sound, numbers32, tone, video_bytes
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.audio import load_audio
 from gemma4_mlx.media.sources import read_source
 from gemma4_mlx.media.tables import check_tables
+from gemma4_mlx.media.video import load_video
 
 MANY = 50_000_000
 VIDEO_ENTRY = bytes(6) + struct.pack(">H", 1) + bytes(16) + struct.pack(">HH", 64, 64) + bytes(46) + b"\0\x18\xff\xff"
@@ -114,3 +116,12 @@ def test_a_film_of_hostile_tables_takes_little_memory(tmp_path: Path) -> None:
 )
 def test_others_are_not(data: bytes) -> None:
     check_tables(read_source(data))
+
+
+@pytest.mark.parametrize(("plain", "encrypted"), [(b"avc1", b"encv"), (b"mp4a", b"enca"), (b"mp4a", b"drms")])
+def test_encrypted_films_and_songs(plain: bytes, encrypted: bytes) -> None:
+    data = video_bytes(3, sound=tone(1.0, 48_000))
+    at = data.index(plain, data.index(b"stsd"))
+    for load in (load_video, load_audio):
+        with pytest.raises(GemmaError, match=r"bytes: is encrypted \(DRM\), and can't be decoded without its key"):
+            load(data[:at] + encrypted + data[at + 4 :])
