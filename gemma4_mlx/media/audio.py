@@ -94,7 +94,7 @@ def _check_finite(clips: list[np.ndarray], name: str) -> None:
 
 def _file_clips(source: Source, kind: str, origin: float | None, limits: MediaLimits) -> list[np.ndarray]:
     blocks = SoundBlocks(source, kind, origin, limits)
-    with note_faults(source):
+    with note_faults(source, kind):
         clips = _cut(_resampled(blocks))
     if blocks.is_padded and len(clips) > 1 and len(clips[-1]) <= _PADDING_FRAMES:
         padding = clips.pop()

@@ -14,6 +14,7 @@ from gemma4_mlx.media.sources import Source
 _FIRST_PAGE = re.compile(rb"OggS\0[\x02\x03\x06\x07]")  # RFC 3533, 6: the bit 2 marks the beginning of a stream
 _HEADER_BYTES = 27
 _CHUNK_BYTES = 2**20
+_NO_TIME = (bytes(8), b"\xff" * 8)  # of a page of headers, and of one in which no packet ends
 
 
 @contextmanager
@@ -25,8 +26,21 @@ def open_links(source: Source) -> Iterator[list[Source]]:
             yield [source]
             return
         ends = [*starts[1:], file.seek(0, io.SEEK_END)]
-        spans = zip(starts, ends, strict=True)
-        yield [Source(source.name, cast(IO[bytes], _Span(file, *span)), source.notes) for span in spans]
+        spans = [span for span in zip(starts, ends, strict=True) if _has_sound(file, *span)]
+        links = [Source(source.name, cast(IO[bytes], _Span(file, *span)), source.notes) for span in spans]
+        yield links or [source]
+
+
+def _has_sound(file: IO[bytes], start: int, end: int) -> bool:
+    """Whether there is more than headers, which some encoders write twice: a page that ends after time zero."""
+    while start + _HEADER_BYTES <= end:
+        file.seek(start)
+        head = file.read(_HEADER_BYTES + 255)
+        if head[6:14] not in _NO_TIME:
+            return True
+        count = head[_HEADER_BYTES - 1]
+        start += _HEADER_BYTES + count + sum(head[_HEADER_BYTES : _HEADER_BYTES + count])
+    return False
 
 
 def _link_starts(file: IO[bytes]) -> list[int]:

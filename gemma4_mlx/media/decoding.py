@@ -38,9 +38,10 @@ _FORMATS = {
     "dbl": ("f8", 1.0),
 }
 _FORGIVEN_PACKETS = 2  # a file cut out of another begins and ends in the middle of a packet
-_CLOCKLESS_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts")  # FFmpeg adds up packets, also those that are none
+# FFmpeg adds up packets, also those that are none; FLAC's frames are numbered, but by old encoders in other units.
+_CLOCKLESS_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts", "flac")
 # Formats whose packets are found by a mark in the data: in noise there are many that are none.
-_MARKED_FORMATS = (*_CLOCKLESS_FORMATS, "mpegts", "mpeg")
+_MARKED_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg")
 
 
 class SoundBlocks:

@@ -17,7 +17,7 @@ _MP3_SLACK_BYTES = 4096  # some encoders count a frame or a tag too many
 _LENGTH_TOLERANCE = 0.5  # seconds
 _FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip")  # of MP4 and MOV
 # The headers of these state a length that is a fact; those of others hold guesses, or the recorder's clock.
-_STATE_LENGTH = ("w64", "flac", "aiff", "au", "caf", "wv", "ogg")
+_STATE_LENGTH = ("w64", "flac", "aiff", "au", "caf", "wv")
 
 
 def note_cut(source: Source, format: str, seconds: float, stated: float | None) -> None:

@@ -90,7 +90,7 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
         GemmaError: no video, or larger than the limits.
     """
     check_tables(source)
-    with note_faults(source), open_container(source, "video", limits) as container:
+    with note_faults(source, "video"), open_container(source, "video", limits) as container:
         stream = _video_stream(container, source.name, limits)
         packets = array("q")
         for packet in read_packets(container, stream, source):
@@ -133,7 +133,10 @@ def is_mirrored(frame: "VideoFrame") -> bool:
 
     Ask it of one frame of a file: av keeps a frame whose side data was looked at until Python collects garbage.
     """
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # av doesn't know all kinds of side data, such as those of spatial video, and then gives none
+        return False
     if matrix is None:
         return False
     right_x, right_y, _, down_x, down_y, *_ = struct.unpack("=9i", bytes(matrix))

@@ -38,3 +38,11 @@ def test_other_formats_are_one_link() -> None:
     source = read_source(b"RIFF" + FAST + FAST)
     with open_links(source) as links:
         assert links == [source]
+
+
+def test_headers_written_twice_are_no_link() -> None:
+    second_page = FAST.index(b"OggS", 1)
+    headers = FAST[: FAST.index(b"OggS", second_page + 1)]
+    sound = load_audio(headers + FAST)
+    assert [len(clip) for clip in sound] == [25]
+    assert sound.notes == ()

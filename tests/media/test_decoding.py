@@ -1,6 +1,7 @@
 """Sound is decoded as far as it goes and stays in step with its clock; the encoder's padding makes no clip."""
 
 import io
+import struct
 from collections.abc import Callable
 
 import av
@@ -135,3 +136,63 @@ def test_damaged_sound_is_used_with_a_note(codec: str, container: str) -> None:
     assert sum(map(len, sound)) > 70
     assert sound.notes
     assert all("damaged" in note or "cut short" in note for note in sound.notes)
+
+
+def crc(data: bytes, bits: int, polynomial: int) -> bytes:
+    value = 0
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value >> (bits - 1) else 0)) & ((1 << bits) - 1)
+    return value.to_bytes(bits // 8, "big")
+
+
+def test_a_flac_whose_frames_are_numbered_in_other_units() -> None:
+    data = encoded_sound(SECOND, 48_000, "flac", "flac")
+    mark = b"\xff\xf8\x5a\x08"
+    changed, *frames, last = data.split(mark)
+    assert len(frames) == 9
+    for number, frame in enumerate(frames):
+        header = mark + bytes((8 * number,))
+        body = header + crc(header, 8, 0x07) + frame[2:-2]
+        changed += body + crc(body, 16, 0x8005)
+    sound = load_audio(changed + mark + last)
+    assert [len(clip) for clip in sound] == [25]
+    assert sound.notes == ()
+
+
+def with_tag(kind: bytes, content: bytes, data: bytes) -> bytes:
+    frame = kind + struct.pack(">IH", len(content), 0) + content
+    return b"ID3\x04\0\0\0\0" + bytes((len(frame) >> 7, len(frame) & 127)) + frame + data
+
+
+@pytest.mark.parametrize(
+    "tag", [(b"TENC", b"\1\xff"), (b"APIC", b"\0image/jpeg\0\3\0" + bytes(90))], ids=["text", "cover"]
+)
+@pytest.mark.parametrize(("codec", "container"), [("libmp3lame", "mp3"), ("aac", "adts")])
+def test_broken_tags_are_no_damage(tag: tuple[bytes, bytes], codec: str, container: str) -> None:
+    assert load_audio(with_tag(*tag, encoded_sound(SECOND, 48_000, codec, container))).notes == ()
+
+
+def test_a_byte_that_fills_up_a_chunk_is_no_damage() -> None:
+    data = wav_bytes(SECOND, 48_000, "PCM_24")
+    start = data.index(b"data") + 4
+    size = len(data) - start - 4 + 1
+    assert load_audio(data[:start] + struct.pack("<I", size) + data[start + 4 :] + b"\0").notes == ()
+
+
+def test_an_mp3_that_begins_in_mid_stream_is_no_damage() -> None:
+    data = encoded_sound(SECOND, 48_000, "libmp3lame", "mp3", b="64000")
+    frames = [at for at in range(len(data) - 4) if data[at : at + 2] == b"\xff\xfb"]
+    assert load_audio(data[frames[10] :]).notes == ()
+
+
+def test_opus_that_skips_more_than_a_second() -> None:
+    data = bytearray(encoded_sound(tone(3.0, 48_000), 48_000, "libopus", "ogg"))
+    page = bytes(data[: data.index(b"OggS", 1)])
+    changed = bytearray(page)
+    at = changed.index(b"OpusHead") + 10
+    changed[at : at + 2] = b"\xff\xff"
+    changed[22:26] = bytes(4)
+    changed[22:26] = crc(bytes(changed), 32, 0x04C11DB7)[::-1]
+    assert load_audio(bytes(changed + data[len(page) :])).notes == ()

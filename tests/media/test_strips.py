@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from media.media_files import picture
 
+from gemma4_mlx.media.frames import is_mirrored
 from gemma4_mlx.media.images import to_patches
 from gemma4_mlx.media.strips import frame_patches
 
@@ -88,3 +89,12 @@ def test_decoded_frames(codec: str, options: dict[str, str]) -> None:
     assert [frame.interlaced_frame for frame in frames] == [options.get("flags") == "+ilme+ildct"] * 3
     for frame in frames:
         assert np.array_equal(frame_patches(frame, 70).pixels, whole(frame, 0, 70))
+
+
+def test_side_data_that_av_does_not_know() -> None:
+    class Frame:
+        @property
+        def side_data(self) -> object:
+            raise ValueError("29 is not a valid Type")
+
+    assert is_mirrored(Frame()) is False
