@@ -147,10 +147,12 @@ def check_shape(rate: int, channels: int, name: str) -> None:
 
 def _mono(frame: "AudioFrame") -> np.ndarray:
     """The mean of a decoded frame's channels: float32 (samples,)."""
+    from av.audio.plane import AudioPlane
+
     dtype, full_scale = _FORMATS[frame.format.name.removesuffix("p")]
     channels, is_planar = len(frame.layout.channels), frame.format.is_planar
-    # with more than eight channels av takes what lies in memory after the planes for planes too
-    planes = frame.planes[: channels if is_planar else 1]
+    # frame.planes of eight channels and more goes on into memory after them: some versions of av then fail
+    planes = [AudioPlane(frame, number) for number in range(channels if is_planar else 1)]
     width = 1 if is_planar else channels
     samples = [np.frombuffer(memoryview(plane), dtype)[: frame.samples * width] for plane in planes]
     return mono_mean(np.stack(samples, axis=1) if is_planar else samples[0].reshape(-1, channels), full_scale)

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import soxr
+from av.audio.plane import AudioPlane
 from hypothesis import given
 from hypothesis import strategies as st
 from media.media_files import encoded_sound, tone, video_bytes, wav_bytes
@@ -64,11 +65,13 @@ def test_channels_are_averaged(channels: int) -> None:
     assert np.array_equal(got, samples.mean(axis=1))
 
 
-def test_more_than_eight_channels_in_planes() -> None:
-    frame: Any = av.AudioFrame(format="fltp", layout="hexadecagonal", samples=1_024)
-    for number, plane in enumerate(frame.planes[:16]):
+@pytest.mark.parametrize(("layout", "channels"), [("stereo", 2), ("7.1", 8), ("hexadecagonal", 16)])
+def test_channels_in_planes(layout: str, channels: int) -> None:
+    frame: Any = av.AudioFrame(format="fltp", layout=layout, samples=1_024)
+    for number in range(channels):
+        plane: Any = AudioPlane(frame, number)
         plane.update(np.full(1_024, number / 16, np.float32).tobytes().ljust(plane.buffer_size, b"\0"))
-    assert np.array_equal(decoding._mono(frame), np.full(1_024, 7.5 / 16, np.float32))
+    assert np.array_equal(decoding._mono(frame), np.full(1_024, (channels - 1) / 32, np.float32))
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000, 12_345])
