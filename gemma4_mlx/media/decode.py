@@ -164,6 +164,8 @@ def _decode_heif(source: Source, stream: IO[bytes], decoder: Open, limits: Media
 
 
 def _decode_jpeg(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decoded:
+    if jpeg.has_many_segments(stream):
+        raise broken(source.name)
     ended, size = jpeg.EndedStream(stream), _size_of(stream)
 
     def decode(ended: jpeg.EndedStream) -> Any:

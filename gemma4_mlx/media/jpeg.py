@@ -15,6 +15,7 @@ import numpy as np
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MOST_SEGMENTS = 10_000  # with profiles and texts of hundreds of megabytes
 _WINDOW = 2**20  # bytes
 _PIXELS = b"\x5a\xa5\x33\xcc\x0f\x71" * 8
 _RESTARTS = b"".join(bytes((0xFF, 0xD0 + number)) + _PIXELS for number in range(8))
@@ -97,6 +98,18 @@ def check_sum(image: Any) -> int:
     for top in range(0, image.height, _ROWS):
         found = zlib.crc32(image.crop((0, top, image.width, min(image.height, top + _ROWS))).tobytes(), found)
     return found
+
+
+def has_many_segments(stream: IO[bytes]) -> bool:
+    """Whether there are more before the pixels than in any real file: Pillow would look at each for its own."""
+    position = 2
+    for _ in range(_MOST_SEGMENTS):
+        stream.seek(position)
+        head = stream.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] == _START_OF_SCAN:
+            return False
+        position += 2 + int.from_bytes(head[2:], "big")
+    return True
 
 
 def _first_scan(stream: IO[bytes]) -> int:

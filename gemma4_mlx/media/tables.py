@@ -30,6 +30,7 @@ _SEGMENT, _TRACKS, _ATTACHMENTS = 0x18538067, 0x1654AE6B, 0x1941A469
 _LIST_IDS = frozenset((_TRACKS, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x114D9B74))
 _MAX_LIST_BYTES = 4_000_000
 _MAX_CHILDREN = 1_000  # tracks or attachments
+_MAX_CHUNKS = 10_000
 _MAX_TAG_BYTES = 64_000_000  # ID3 tags and the metadata of FLAC; FFmpeg keeps the pictures in them
 
 
@@ -62,7 +63,9 @@ def check_tables(source: Source) -> None:
         if _read(file, 0, 4) == _EBML:
             _check_elements(file, size, source.name)
         elif _tag_bytes(file) > _MAX_TAG_BYTES:
-            raise GemmaError(f"{source.name}: begins with more than {_MAX_TAG_BYTES} bytes of tags; convert it first")
+            raise GemmaError(f"{source.name}: begins with more tags than any player reads; convert it first")
+        elif _read(file, 0, 4) == b"RIFF":
+            _check_chunks(file, size, source.name)
         else:
             _Counter(file, source.name).walk(0, size)
 
@@ -219,11 +222,25 @@ def _children(file: IO[bytes], position: int, end: int) -> int:
     return count
 
 
+def _check_chunks(file: IO[bytes], size: int, name: str) -> None:
+    """Of WAV and AVI files, which have three to a hundred."""
+    position = 12
+    for _ in range(_MAX_CHUNKS):
+        head = _read(file, position, 8)
+        length = int.from_bytes(head[4:], "little")
+        position += 8 + length + length % 2
+        if len(head) < 8 or position >= size:
+            return
+    raise GemmaError(f"{name}: is made of more than {_MAX_CHUNKS} chunks; convert it first")
+
+
 def _tag_bytes(file: IO[bytes]) -> int:
-    """Length of the ID3 tags at the beginning and of a FLAC file's metadata."""
-    position = 0
+    """Length of the ID3 tags at the beginning and of a FLAC file's metadata; too large if there are many tags."""
+    position, tags = 0, 0
     while size := id3_bytes(head := _read(file, position, 10)):
-        position += size
+        position, tags = position + size, tags + 1
+        if tags > _MAX_CHILDREN:
+            return _MAX_TAG_BYTES + 1
     if head[:4] != b"fLaC":
         return position
     position, last = position + 4, False

@@ -9,6 +9,7 @@ import pytest
 from media.media_files import image_bytes, picture
 from PIL import Image
 
+from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media import jpeg as jpeg_module
 from gemma4_mlx.media.images import load_image, to_patches
 
@@ -87,3 +88,10 @@ def test_a_whole_progressive_image_is_never_held_twice(monkeypatch: pytest.Monke
     gc.collect()
     assert load_image(stored.getvalue()).notes == ()
     assert alive == [1, 1]
+
+
+def test_segments_without_end() -> None:
+    data = image_bytes(picture(96, 96), "JPEG")
+    assert len(load_image(data[:2] + b"\xff\xe5\0\2" * 500 + data[2:], 70)) == 64
+    with pytest.raises(GemmaError, match="the image is broken or cut short"):
+        load_image(data[:2] + b"\xff\xe5\0\2" * 10_000 + data[2:], 70)

@@ -68,7 +68,12 @@ HOSTILE = {
         chunk(b"ftyp", b"isom") + chunk(b"moov", chunk(b"cmov", zlib.compress(PACKED))),
         "its index is compressed, which is not read here; convert it first",
     ),
-    "tags": (b"ID3\3\0\0" + bytes([127] * 4), "begins with more than 64000000 bytes of tags; convert it first"),
+    "tags": (b"ID3\3\0\0" + bytes([127] * 4), "begins with more tags than any player reads; convert it first"),
+    "many tags": (b"ID3\3\0\0\0\0\0\0" * 1_001, "begins with more tags than any player reads; convert it first"),
+    "chunks of a WAV": (
+        b"RIFF\xff\xff\xff\x7fWAVE" + b"junk\0\0\0\0" * 10_001,
+        "is made of more than 10000 chunks; convert it first",
+    ),
     "tracks": (matroska(element("1654ae6b", b"\xae\x80" * 1_001)), LISTS),
     "cues": (matroska(element("1549a966", b""), element("1c53bb6b", b"\xbb\x80" * 2_000_001)), LISTS),
     "attachments": (matroska(element("1941a469", b"\x61\xa7\x80" * 1_001)), LISTS),
