@@ -21,6 +21,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIECE = 2**18  # bytes of compressed pixels read at a time
 _INFLATED = 2**16  # bytes into and out of zlib at a time
 _STRIP = 2**23  # bytes of pixels unpacked at a time
+_MOST_CHUNKS = 250_000  # two gigabytes in pieces of the usual 8 kB
 _METADATA = 2**20  # bytes; the largest chunk that is looked at for an orientation
 _ONE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
 _LAST_FILTER = 4
@@ -214,7 +215,7 @@ def _decoded(header: bytes, colours: bytes, rows: bytes) -> "Image.Image":
 def _chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Name, offset and length of each chunk; the stream stands at the chunk's content."""
     position = len(SIGNATURE)
-    while True:
+    for _ in range(_MOST_CHUNKS):
         stream.seek(position)
         head = stream.read(8)
         if len(head) < 8 or not head[4:].isalpha() or head[4:] == b"IEND":
