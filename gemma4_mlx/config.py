@@ -7,6 +7,8 @@ leave out what their library has as a default, and text-only ones have no `text_
 
 import codecs
 import json
+import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -202,23 +204,54 @@ class DrafterConfig:
             return cls(text, _size(config, "backbone_hidden_size"), _quantization(config))
 
 
-def read_given_json(path: str | Path, name: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
-    """The JSON in a file that somebody gave; errors call it by `name`. Raises GemmaError where it holds none.
+JSON_BYTES = 8_000_000
+"""Bytes that a JSON file may have at most: a checkpoint's index has 0.1 MB."""
 
-    `pairs` makes the value of an object, and may raise ValueError.
+TOKENIZER_BYTES = 64_000_000
+"""The same for a tokenizer.json: the published one has 32 MB."""
+
+
+def read_limited(path: str | Path, most: int) -> bytes:
+    """Read a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is a device, a pipe or a folder, or larger.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("a device or a pipe; give an ordinary file")
+        data = b"" if status.st_size > most else file.read(most + 1)
+    if max(len(data), status.st_size) > most:
+        raise ValueError(f"more than the {most / 1e6:g} MB that it may have")
+    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_given_json(
+    path: str | Path, name: str, most: int = JSON_BYTES, *, pairs: Callable[[list[tuple[str, Any]]], Any] = dict
+) -> Any:
+    """The JSON in a file that somebody gave, of at most `most` bytes; errors call it by `name`.
+
+    `pairs` makes the value of an object, and may raise ValueError. Raises GemmaError if there is no JSON in it.
     """
     try:
-        return json.loads(decode(Path(path).expanduser().read_bytes()), object_pairs_hook=pairs)
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(decode(read_limited(Path(path).expanduser(), most)), object_pairs_hook=pairs)
+    except (OSError, ValueError, RecursionError, RuntimeError) as error:  # the last where there is no home folder
         raise GemmaError(f"{name}: not a readable JSON file ({one_line(error)})") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, most: int = JSON_BYTES) -> dict[str, Any]:
     """The JSON object in a checkpoint's file. Raises GemmaError where there is none."""
     if not path.exists():
         where = f"{path.parent}: no {path.name} there"
         raise GemmaError(f"{where}; give the folder of a checkpoint, or a Hub repository's name")
-    value = read_given_json(path, str(path))
+    value = read_given_json(path, str(path), most)
     if not isinstance(value, dict):
         raise GemmaError(f"{path}: a JSON object is expected, not {type(value).__name__}")
     return value
@@ -269,8 +302,8 @@ def _text(config: Mapping[str, Any]) -> TextConfig:
         hidden_size=_size(config, "hidden_size"),
         intermediate_size=_size(config, "intermediate_size"),
         num_attention_heads=_size(config, "num_attention_heads"),
-        rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-        final_logit_softcapping=None if softcap is None else float(softcap),
+        rms_norm_eps=_eps(config),
+        final_logit_softcapping=None if softcap is None else _real(config, "final_logit_softcapping", SOFTCAPS),
         max_position_embeddings=_size(config, "max_position_embeddings"),
         layers=_layers(config),
     )
@@ -287,7 +320,7 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
         raise GemmaError(f"config.json: {len(kinds)} layer_types for {config['num_hidden_layers']} num_hidden_layers")
     rope = {kind: _rope(config, kind) for kind in sorted(set(kinds))}
     overrides = {int(index): _override(layer) for index, layer in (config.get("per_layer_config") or {}).items()}
-    return tuple(
+    layers = tuple(
         LayerConfig(
             head_dim=_layer_size(config, overrides.get(index, {}), kind, "head_dim"),
             num_key_value_heads=_layer_size(config, overrides.get(index, {}), kind, "num_key_value_heads"),
@@ -296,6 +329,24 @@ def _layers(config: Mapping[str, Any]) -> tuple[LayerConfig, ...]:
         )
         for index, kind in enumerate(kinds)
     )
+    for layer in layers:
+        _check_heads(config, layer)
+    return layers
+
+
+def _check_heads(config: Mapping[str, Any], layer: LayerConfig) -> None:
+    """Raises GemmaError for heads that do not divide, or of which everything turns in a full layer, or nothing."""
+    heads = _size(config, "num_attention_heads")
+    if heads % layer.num_key_value_heads or layer.head_dim % 2:
+        raise GemmaError(
+            f"config.json: {heads} num_attention_heads do not divide into {layer.num_key_value_heads} "
+            f"num_key_value_heads, or head_dim {layer.head_dim} is odd"
+        )
+    if not 0 < layer.turned < layer.head_dim + (layer.window is not None):
+        raise GemmaError(
+            f"config.json: partial_rotary_factor {layer.rope.partial_rotary_factor:g} of {FULL} layers is not "
+            "supported, or missing; Gemma 4 12B Unified has 0.25"
+        )
 
 
 def _usual_layers(config: Mapping[str, Any]) -> list[str]:
@@ -328,10 +379,13 @@ def _rope(config: Mapping[str, Any], kind: str) -> RopeConfig:
     if found not in ("default", known) or factor not in (None, 1):
         stretched = "" if factor is None else f" with factor {factor}"
         raise GemmaError(f"config.json: rope_type {found!r}{stretched} of {kind} layers is not supported")
-    theta, share = float(rope["rope_theta"]), float(rope.get("partial_rotary_factor") or 1.0)
-    if not (theta > 0 and 0 < share <= 1):
-        raise GemmaError(f"config.json: rope_theta {theta:g} or partial_rotary_factor {share:g} is out of range")
-    return RopeConfig(theta, share)
+    share = _real(rope, "partial_rotary_factor", SHARES, 1.0)
+    if kind == SLIDING and share != 1:
+        raise GemmaError(
+            f"config.json: partial_rotary_factor {share:g} of {kind} layers is not supported; "
+            "Gemma 4 12B Unified has 1 there"
+        )
+    return RopeConfig(_real(rope, "rope_theta", THETAS), share)
 
 
 def _rope_tables(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -354,13 +408,13 @@ def _vision(given: Mapping[str, Any], text: Mapping[str, Any]) -> VisionConfig:
         patch_size=_size(config, "patch_size") * _size(config, "pooling_kernel_size"),
         mm_embed_dim=_size(config, "mm_embed_dim"),
         mm_posemb_size=_size(config, "mm_posemb_size"),
-        rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+        rms_norm_eps=_eps(config),
     )
 
 
 def _audio(config: Mapping[str, Any]) -> AudioConfig:
     name = next((name for name in AUDIO_SIZES if config.get(name) is not None), AUDIO_SIZES[0])
-    return AudioConfig(_size(config, name, 640), float(config.get("rms_norm_eps", 1e-6)))
+    return AudioConfig(_size(config, name, 640), _eps(config))
 
 
 def _token_ids(config: Mapping[str, Any], text: Mapping[str, Any]) -> TokenIds:
@@ -401,7 +455,8 @@ def _tokenizers_ids(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
     if not absent or not path.is_file():
         return {}
     with _reading(path.name):
-        ids = {token["content"]: token["id"] for token in read_json(path).get("added_tokens") or ()}
+        content = read_json(path, TOKENIZER_BYTES)
+        ids = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
     return {name: ids[TOKENS[name][0]] for name in absent if TOKENS[name][0] in ids}
 
 
@@ -428,6 +483,24 @@ def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         problem = "is missing" if name not in config or value is None else f"must be an object, not {value!r}"
         raise GemmaError(f"config.json: {name} {problem}")
     return value
+
+
+EPSILONS, SOFTCAPS, THETAS, SHARES = (1e-12, 0.1), (1e-3, 1e6), (1.0, 1e12), (1e-3, 1.0)
+"""The least and the largest that a number may be: what lies outside makes other numbers infinite, or all alike."""
+
+
+def _eps(config: Mapping[str, Any]) -> float:
+    return _real(config, "rms_norm_eps", EPSILONS, 1e-6)
+
+
+def _real(config: Mapping[str, Any], name: str, bounds: tuple[float, float], default: float | None = None) -> float:
+    value = default if config.get(name) is None else config[name]
+    least, largest = bounds
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= largest:
+        raise GemmaError(
+            f"config.json: {name} must be a number from {least:g} to {largest:g}, not {shortened(repr(value))}"
+        )
+    return float(value)
 
 
 LARGEST = 2**24

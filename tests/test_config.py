@@ -94,20 +94,39 @@ TEXT_ERRORS = [
     ),
     (
         {"rope_parameters": {"full_attention": {}, "sliding_attention": {}}},
-        "config.json: an entry is missing or of the wrong kind (KeyError('rope_theta'))",
+        "config.json: rope_theta must be a number from 1 to 1e+12, not None",
     ),
     (
         {"rope_parameters": {"full_attention": {"rope_theta": 1e6, "partial_rotary_factor": 9}}},
-        "config.json: rope_theta 1e+06 or partial_rotary_factor 9 is out of range",
+        "config.json: partial_rotary_factor must be a number from 0.001 to 1, not 9",
     ),
     (
         {"rope_parameters": {"full_attention": {"rope_theta": float("nan")}}},
-        "config.json: rope_theta nan or partial_rotary_factor 1 is out of range",
+        "config.json: rope_theta must be a number from 1 to 1e+12, not nan",
     ),
+    (
+        {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}},
+        "config.json: partial_rotary_factor 1 of full_attention layers is not supported, or missing",
+    ),
+    (
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_theta": 1e6, "partial_rotary_factor": 0.25},
+                "sliding_attention": {"rope_theta": 1e4, "partial_rotary_factor": 0.5},
+            }
+        },
+        "config.json: partial_rotary_factor 0.5 of sliding_attention layers is not supported",
+    ),
+    ({"num_attention_heads": 5}, "config.json: 5 num_attention_heads do not divide into"),
+    ({"head_dim": 15}, "config.json: 4 num_attention_heads do not divide into 2 num_key_value_heads, or head_dim 15"),
     ({"layer_types": ["full_attention"] * 2000}, "config.json: 2000 layers; at most 1024 are accepted"),
     ({"per_layer_config": {"first": {}}}, "config.json: an entry is missing or of the wrong kind (ValueError("),
-    ({"final_logit_softcapping": 10**400}, "config.json: an entry is missing or of the wrong kind (OverflowError("),
-    ({"rms_norm_eps": "small"}, "config.json: an entry is missing or of the wrong kind (ValueError("),
+    ({"final_logit_softcapping": 10**400}, "config.json: final_logit_softcapping must be a number from 0.001 to 1e+06"),
+    ({"final_logit_softcapping": 0}, "config.json: final_logit_softcapping must be a number from 0.001 to 1e+06, not 0"),
+    *(
+        ({"rms_norm_eps": eps}, f"config.json: rms_norm_eps must be a number from 1e-12 to 0.1, not {eps!r}")
+        for eps in ("small", float("nan"), float("inf"), -1.0, 0, True, 1e30)
+    ),
 ]
 
 
@@ -130,8 +149,8 @@ def test_bad_text_config(folder: Path, changes: dict[str, Any], line: str) -> No
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"rope_parameters": {"sliding_attention": {}, "full_attention": {}}}, "wrong kind (KeyError('rope_theta'))"),
-        ({"rms_norm_eps": "small"}, "wrong kind (ValueError("),
+        ({"rope_parameters": {"sliding_attention": {}, "full_attention": {}}}, "rope_theta must be a number from 1"),
+        ({"rms_norm_eps": "small"}, "rms_norm_eps must be a number from 1e-12 to 0.1, not 'small'"),
         ({"per_layer_config": [1]}, "wrong kind (AttributeError("),
         ({"vocab_size": None}, "vocab_size must be a whole number"),
     ],
