@@ -452,7 +452,7 @@ def _tokenizers_ids(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
     """The tokenizer's ids of media tokens that the configuration leaves out."""
     absent = [name for name in TOKENS if config.get(_spelling(config, name)) is None]
     path = folder / "tokenizer.json"
-    if not absent or not path.is_file():
+    if not absent or not path.exists():
         return {}
     with _reading(path.name):
         content = read_json(path, TOKENIZER_BYTES)

@@ -4,6 +4,7 @@ A file of its own, as every kind goes through the whole way: configuration, weig
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -966,7 +967,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "tokenizer too large": (
         all_of(text_config(vocab_size=24), weights(lambda tensors: tensors | {EMBEDDING: tensors[EMBEDDING][:24]})),
-        "tokenizer.json: the prompt has token 615, but config.json's vocab_size is 24; "
+        "tokenizer.json: it has tokens up to 714, but config.json's vocab_size is 24; "
         "take the tokenizer that belongs to the model",
     ),
     "spellings that disagree": (
@@ -1103,3 +1104,109 @@ def test_undeclared_packing_is_found_by_a_conversion(folder: Path, tmp_path: Pat
         convert(folder, tmp_path / "out", ConvertOptions())
     convert(folder, tmp_path / "out", ConvertOptions(dequantize=True))
     np.testing.assert_allclose(answers(tmp_path / "out")[3], answers(folder)[3], atol=0.01)
+
+
+def tokenizer(change: Callable[[dict[str, Any]], Any]) -> Change:
+    return edit("tokenizer.json", change)
+
+
+def normalizer(*steps: dict[str, Any]) -> Change:
+    return tokenizer(lambda content: content.update(normalizer={"type": "Sequence", "normalizers": list(steps)}))
+
+
+def replaced(pattern: dict[str, str], content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+HOSTILE_TOKENIZERS: dict[str, tuple[Change, str]] = {
+    "long replacement": (normalizer(replaced({"String": "a"}, "b" * 1000)), "makes more than 64 characters of one"),
+    "growth in steps": (
+        normalizer(*(replaced({"String": "a"}, "aa") for _ in range(40))),
+        "makes more than 64 characters of one",
+    ),
+    "many steps": (normalizer(*({"type": "NFC"} for _ in range(5000))), "makes more than 64 characters of one"),
+    "pattern": (normalizer(replaced({"Regex": "(a+)+$"}, "b")), "has a pattern of a kind"),
+    "empty pattern": (normalizer(replaced({"String": ""}, "b")), "has a pattern of a kind"),
+    "pattern that splits": (
+        tokenizer(
+            lambda content: content.update(
+                pre_tokenizer={
+                    "type": "Split",
+                    "pattern": {"Regex": "(a|aa)+$"},
+                    "behavior": "Isolated",
+                    "invert": False,
+                }
+            )
+        ),
+        "has a pattern of a kind",
+    ),
+    "long decoding": (
+        tokenizer(lambda content: content.update(decoder=replaced({"String": "a"}, "b" * 1000))),
+        "makes more than 64 characters of one",
+    ),
+    "long beginning": (
+        normalizer({"type": "Prepend", "prepend": "x" * 1000}),
+        "makes more than 64 characters of one",
+    ),
+    "long affix": (
+        tokenizer(lambda content: content["model"].update(end_of_word_suffix="x" * 1000)),
+        "it puts a long text beside each word",
+    ),
+    "another model": (
+        tokenizer(lambda content: content.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})),
+        "its model is WordLevel; Gemma's is BPE",
+    ),
+    "token of a larger model": (
+        tokenizer(
+            lambda content: content["added_tokens"].append(content["added_tokens"][0] | {"id": 715, "content": "<new>"})
+        ),
+        "it has tokens up to 715, but config.json's vocab_size is 715",
+    ),
+    "pipe": (
+        lambda folder: [(folder / "tokenizer.json").unlink(), os.mkfifo(folder / "tokenizer.json")],
+        "a device or a pipe; give an ordinary file",
+    ),
+    "device": (
+        lambda folder: [(folder / "config.json").unlink(), (folder / "config.json").symlink_to("/dev/zero")],
+        "a device or a pipe; give an ordinary file",
+    ),
+    "large file": (
+        lambda folder: os.truncate(folder / "config.json", 10**9),
+        "more than the 8 MB that it may have",
+    ),
+    "large template": (
+        lambda folder: os.truncate(folder / "chat_template.jinja", 10**6),
+        "more than the 0.4 MB that it may have",
+    ),
+    "settings that are a pipe": (
+        lambda folder: [(folder / "generation_config.json").unlink(), os.mkfifo(folder / "generation_config.json")],
+        "a device or a pipe; give an ordinary file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_TOKENIZERS)
+def test_what_could_exhaust_the_machine_is_refused(name: str, folder: Path) -> None:
+    change, line = HOSTILE_TOKENIZERS[name]
+    change(folder)
+    with pytest.raises(GemmaError) as error:
+        api.load(folder)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_is_cut_the_same_each_time(folder: Path) -> None:
+    encode = api.load(folder)[1].tokenizer.encode
+    tokenizer(lambda content: content["model"].update(dropout=0.9))(folder)
+    dropping = api.load(folder)[1].tokenizer.encode
+    text = "What is in this picture, and why?"
+    assert [dropping(text) for _ in range(5)] == [encode(text)] * 5
+
+
+@pytest.mark.parametrize("content", ["hello " * 4000, ["hello " * 4000], [{"type": "text", "text": "hello " * 4000}]])
+def test_what_no_context_holds_is_refused_before_it_is_read(content: Any, folder: Path) -> None:
+    text_config(max_position_embeddings=700)(folder)
+    _, processor = api.load(folder)
+    assert len(processor.prompt([{"role": "user", "content": "hello " * 3000}]).ids) > 700
+    with pytest.raises(GemmaError, match="the prompt has more than 22400 characters, which no context"):
+        processor.prompt([{"role": "user", "content": content}])

@@ -122,7 +122,10 @@ TEXT_ERRORS = [
     ({"layer_types": ["full_attention"] * 2000}, "config.json: 2000 layers; at most 1024 are accepted"),
     ({"per_layer_config": {"first": {}}}, "config.json: an entry is missing or of the wrong kind (ValueError("),
     ({"final_logit_softcapping": 10**400}, "config.json: final_logit_softcapping must be a number from 0.001 to 1e+06"),
-    ({"final_logit_softcapping": 0}, "config.json: final_logit_softcapping must be a number from 0.001 to 1e+06, not 0"),
+    (
+        {"final_logit_softcapping": 0},
+        "config.json: final_logit_softcapping must be a number from 0.001 to",
+    ),
     *(
         ({"rms_norm_eps": eps}, f"config.json: rms_norm_eps must be a number from 1e-12 to 0.1, not {eps!r}")
         for eps in ("small", float("nan"), float("inf"), -1.0, 0, True, 1e30)

@@ -33,6 +33,9 @@ LARGE_SHARE = 1 / 8
 ENDS = ("<eos>", "<turn|>", "<|tool_response>")
 """Control tokens that end every reply, whatever else the checkpoint's settings name."""
 
+LONGEST_TOKEN = 32
+"""Characters of a token; none of the published vocabulary has more."""
+
 WHOLE = ("eos_token_id", "suppress_tokens", "top_k")
 """Settings of generation_config.json that are whole numbers."""
 
@@ -91,10 +94,11 @@ class Processor:
         bounds = (tokens.image_start, tokens.image_end, tokens.audio_start, tokens.audio_end)
         placeholders |= dict(zip(MEDIA_BOUNDS, bounds, strict=True))
         tokenizer = Tokenizer.from_folder(folder, placeholders)
+        tokenizer.check_ids(config.text.vocab_size)
         return cls(
             config=config,
             tokenizer=tokenizer,
-            template=ChatTemplate.from_folder(folder),
+            template=ChatTemplate.from_folder(folder, longest_text(config)),
             media=MediaOptions.from_folder(folder),
             generation_config=_generation_config(folder, tokenizer, config.text.vocab_size),
         )
@@ -115,7 +119,7 @@ class Processor:
         Raises GemmaError for messages or media that can't be read, and for variables that are not the caller's to give.
         """
         check_variables(template_variables or {})
-        quote = self.tokenizer.quote
+        quote = _Quoting(self.tokenizer.quote, longest_text(self.config))
         notes: list[str] = []
         read, parts = read_messages(messages, quote, notes.append)
         for text in notes:
@@ -160,6 +164,26 @@ class Processor:
                 f"tokenizer.json: the prompt has token {max(ids)}, but config.json's vocab_size is {vocab_size}; "
                 "take the tokenizer that belongs to the model"
             )
+
+
+class _Quoting:
+    """Quotes texts, until all of them together are more than any context can hold."""
+
+    def __init__(self, quote: Callable[[str], str], longest: int) -> None:
+        self._quote, self._longest, self._length = quote, longest, 0
+
+    def __call__(self, text: str) -> str:
+        self._length += len(text)
+        if self._length > self._longest:
+            raise GemmaError(
+                f"the prompt has more than {self._longest} characters, which no context of this model holds: shorten it"
+            )
+        return self._quote(text)
+
+
+def longest_text(config: ModelConfig) -> int:
+    """Characters of the longest text that the context can hold."""
+    return config.text.max_position_embeddings * LONGEST_TOKEN
 
 
 Media = Patches | Video | list[np.ndarray]
@@ -301,8 +325,8 @@ def _media_settings(folder: Path, section: str, older: str) -> Callable[[str, in
     They are in a section of processor_config.json; `older` exports have a file of their own for them.
     """
     path, section_of = folder / "processor_config.json", f" of {section}"
-    table = read_json(path).get(section) if path.is_file() else None
-    if table is None and (folder / older).is_file():
+    table = read_json(path).get(section) if path.exists() else None
+    if table is None and (folder / older).exists():
         path, section_of, table = folder / older, "", read_json(folder / older)
     table = {} if table is None else table
     if not isinstance(table, Mapping):
@@ -323,7 +347,7 @@ def _generation_config(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> M
     Which these are config.json says if it does not. Without the file replies are greedy.
     """
     path = folder / "generation_config.json"
-    config: dict[str, Any] = read_json(path) if path.is_file() else {"do_sample": False}
+    config: dict[str, Any] = read_json(path) if path.exists() else {"do_sample": False}
     config |= {name: _whole_numbers(config[name]) for name in WHOLE if name in config}
     if config.get("suppress_tokens") is not None:  # an id that the model does not have needs no suppression
         config["suppress_tokens"] = [id for id in _listed(config["suppress_tokens"]) if not _is_outside(id, vocab_size)]

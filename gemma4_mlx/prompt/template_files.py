@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.config import decode, read_json
+from gemma4_mlx.config import decode, read_json, read_limited
 from gemma4_mlx.errors import GemmaError, note, one_line
+
+TEMPLATE_BYTES = 400_000
+"""Bytes that a template may have at most; the published one has 19 kB."""
 
 KEY, DEFAULT = "chat_template", "default"
 JINJA, MORE = "chat_template.jinja", "additional_chat_templates"
@@ -43,14 +46,14 @@ def _sources(folder: Path) -> Iterator[TemplateSource]:
         yield _in_json(folder / name)
     files = {path.stem: path for path in sorted((folder / MORE).glob("*.jinja"))}
     path = folder / JINJA
-    files |= {DEFAULT: path} if path.is_file() else {}
+    files |= {DEFAULT: path} if path.exists() else {}
     yield TemplateSource({name: _read_text(file) for name, file in files.items()}, path)
     yield _in_json(folder / "tokenizer_config.json")
 
 
 def _in_json(path: Path) -> TemplateSource:
     """What a JSON file has as its chat template: one, a list of `{"name", "template"}`, or an object by name."""
-    given = read_json(path).get(KEY) if path.is_file() else None
+    given = read_json(path).get(KEY) if path.exists() else None
     named: Any = {DEFAULT: given} if given and isinstance(given, str) else given or {}
     if isinstance(named, list) and all(isinstance(entry, dict) for entry in named):
         named = {entry.get("name"): entry.get("template") for entry in named}
@@ -61,6 +64,6 @@ def _in_json(path: Path) -> TemplateSource:
 
 def _read_text(path: Path) -> str:
     try:
-        return decode(path.read_bytes())
+        return decode(read_limited(path, TEMPLATE_BYTES))
     except (OSError, ValueError) as error:
         raise GemmaError(f"{path}: can't be read as UTF-8 text ({one_line(error)})") from None

@@ -7,12 +7,13 @@ rendered text at the control tokens that are left, takes the marks out again and
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.config import decode, read_json
+from gemma4_mlx.config import LARGEST, TOKENIZER_BYTES, decode, read_json, read_limited
 from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ TURN = "<|turn>"
 CONTROL = re.compile(r"<\|[^<>|]*\|?>|<[^<>|]*\|>|<(bos|eos|pad)>")
 """How control tokens of Gemma 4 are spelled."""
 
+MOST_CONTROL_TOKENS = 20_000
+"""Special tokens that a tokenizer may have; the published one has 24."""
+
+GROWTH: Mapping[str, int] = {"NFD": 4, "NFKC": 18, "NFKD": 18}
+"""Characters that each of these steps makes of one at most."""
+
+MOST_GROWTH = 64
+"""Characters that all of a tokenizer's steps together may make of one."""
+
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
 """Files with a tokenizer's settings, if they are there; the later one counts for what both say."""
 
@@ -50,6 +60,10 @@ class Tokenizer:
         backend.encode_special_tokens = True
         added = backend.get_added_tokens_decoder()
         self.control_ids = {token.content: id for id, token in added.items() if token.special}
+        if len(self.control_ids) > MOST_CONTROL_TOKENS:
+            raise GemmaError(
+                f"tokenizer.json: {len(self.control_ids)} special tokens; {MOST_CONTROL_TOKENS} are accepted"
+            )
         self.special_tokens = {"bos_token": BOS} | _special_tokens(settings)
         for token, id in placeholders.items():
             if self.control_ids.setdefault(token, id) != id:
@@ -65,15 +79,15 @@ class Tokenizer:
     def from_folder(cls, folder: Path, placeholders: Mapping[str, int]) -> "Tokenizer":
         """Reads tokenizer.json, and what settings there are. Raises GemmaError if it is missing, or one is damaged."""
         path = folder / "tokenizer.json"
-        if not path.is_file():
+        if not path.exists():
             raise GemmaError(f"{folder}: no tokenizer.json there; download or convert the checkpoint again")
         try:
-            backend = _read_backend(decode(path.read_bytes()))
+            backend = _read_backend(decode(read_limited(path, TOKENIZER_BYTES)))
         except Exception as error:  # the library raises bare Exception
-            raise GemmaError(f"{path}: not a tokenizer ({one_line(error)})") from None
+            raise GemmaError(f"{path}: not a tokenizer ({shortened(one_line(error))})") from None
         settings: dict[str, Any] = {}
         for path in (folder / name for name in SETTINGS):
-            settings |= _without_nulls(read_json(path)) if path.is_file() else {}
+            settings |= _without_nulls(read_json(path)) if path.exists() else {}
         return cls(backend, settings, placeholders)
 
     def quote(self, text: str) -> str:
@@ -95,10 +109,22 @@ class Tokenizer:
         except TypeError:  # what the library says of surrogates
             raise GemmaError(f"a text has half a character in it: {shortened(ascii(text))}") from None
 
+    def check_ids(self, vocab_size: int) -> None:
+        """Raise GemmaError if the tokenizer has a token that a model of this vocabulary has no embedding of."""
+        size, added = self._backend.get_vocab_size(), max(self._backend.get_added_tokens_decoder(), default=0)
+        if max(size - 1, added) >= vocab_size:
+            raise GemmaError(
+                f"tokenizer.json: it has tokens up to {max(size - 1, added)}, but config.json's vocab_size is "
+                f"{vocab_size}; take the tokenizer that belongs to the model"
+            )
+
     def token_bytes(self) -> list[bytes]:
         """What each id stands for; b"" where there is none. Control tokens stand for their names."""
         ids = self._backend.get_vocab(with_added_tokens=True)
-        tokens = [b""] * (max(ids.values()) + 1)
+        largest = max(ids.values())
+        if largest > LARGEST:
+            raise GemmaError(f"tokenizer.json: it has the token {largest}; at most {LARGEST} is possible")
+        tokens = [b""] * (largest + 1)
         for token, id in ids.items():
             tokens[id] = self._bytes(token, id)
         return tokens
@@ -155,6 +181,8 @@ def _read_backend(text: str) -> "tokenizers.Tokenizer":
     backend = tokenizers.Tokenizer.from_str(text)
     backend.no_truncation()  # what somebody once trained with: it would cut long texts
     backend.no_padding()
+    _check_steps(backend)
+    backend.model.dropout = None  # it would cut the same text otherwise each time
     added = backend.get_added_tokens_decoder().values()
     unmarked = [token.content for token in added if not token.special and CONTROL.fullmatch(token.content)]
     if unmarked:
@@ -167,6 +195,29 @@ def _read_backend(text: str) -> "tokenizers.Tokenizer":
         names = sorted(filter(CONTROL.fullmatch, ids), key=ids.__getitem__)
         backend.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in names])
     return backend
+
+
+def _check_steps(backend: "tokenizers.Tokenizer") -> None:
+    """Raise ValueError for steps that can make very much of a short text, or take for ever."""
+    if type(backend.model).__name__ != "BPE":
+        raise ValueError(f"its model is {type(backend.model).__name__}; Gemma's is BPE")
+    affixes = (backend.model.continuing_subword_prefix, backend.model.end_of_word_suffix)
+    if any(len(affix) > MOST_GROWTH for affix in affixes if affix):
+        raise ValueError("it puts a long text beside each word")
+    for step in (backend.normalizer, backend.pre_tokenizer, backend.decoder):
+        if step is not None and _growth(json.loads(step.__getstate__())) > MOST_GROWTH:
+            raise ValueError(f"its {type(step).__name__} makes more than {MOST_GROWTH} characters of one")
+
+
+def _growth(step: Mapping[str, Any]) -> int:
+    """Characters that a step makes of one at most. Raise ValueError if that can't be told."""
+    inner = next((step[name] for name in ("normalizers", "pretokenizers", "decoders") if name in step), None)
+    if inner is not None:
+        return math.prod(_growth(part) for part in inner[:MOST_GROWTH]) * (1 + len(inner) // MOST_GROWTH)
+    pattern = step.get("pattern", {"String": " "})
+    if not isinstance(pattern, dict) or not pattern.get("String") or step["type"] == "Precompiled":
+        raise ValueError(f"its {step['type']} has a pattern of a kind that Gemma's tokenizers do not have")
+    return max(1, len(step.get("content") or ""), 1 + len(step.get("prepend") or ""), GROWTH.get(step["type"], 1))
 
 
 def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
