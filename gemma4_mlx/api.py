@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from types import UnionType
 from typing import Any, Literal
 
 from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
@@ -15,7 +17,7 @@ from gemma4_mlx.engine.memory import keep_to, working_set
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.plan import Plan, need
 from gemma4_mlx.engine.session import Session
-from gemma4_mlx.errors import GemmaError, UsageError, note
+from gemma4_mlx.errors import GemmaError, UsageError, check_argument, is_whole, note
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import MediaOptions, Processor
@@ -50,18 +52,42 @@ def load(
     missing, damaged or of another model.
     """
     _check_process()
+    _check_kinds(str | Path, path_or_repo=path_or_repo)
+    _check_kinds(str | Path | None, adapter_path=adapter_path)
+    _check_kinds(str | None, revision=revision)
+    check_argument("lazy", lazy, isinstance(lazy, bool) or lazy == "auto", 'True, False or "auto"')
     limit = working_set(memory_limit)
     folder = resolve(str(path_or_repo), revision=revision, offline=offline)
-    with ThreadPoolExecutor(1) as pool:
-        processor = pool.submit(Processor.from_folder, folder)
-        model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
-        if not lazy:
-            model.prepare()
-        elif lazy == "auto" and (whole := _plan(model, GenerationOptions(), int(limit * EARLY_SHARE))).fits:
-            keep_to(whole)
-            model.prepare()
-        # The model knows which inputs have weights; what has none is then refused before it is decoded.
-        return model, replace(processor.result(), config=model.config)
+    processor = _beside(Processor.from_folder, folder)
+    model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
+    if not lazy:
+        model.prepare()
+    elif lazy == "auto" and (whole := _plan(model, GenerationOptions(), int(limit * EARLY_SHARE))).fits:
+        keep_to(whole)
+        model.prepare()
+    # The model knows which inputs have weights; what has none is then refused before it is decoded.
+    return model, replace(processor.result(), config=model.config)
+
+
+def _beside(function: Callable[[Path], Processor], folder: Path) -> Future[Processor]:
+    """What a function gives, at work in a thread that nobody waits for if the program ends: a pool would."""
+    future: Future[Processor] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(folder))
+        except BaseException as error:  # whoever asks for the result gets it
+            future.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return future
+
+
+def _check_kinds(kinds: type | UnionType, **given: object) -> None:
+    """Raise UsageError that names an argument of another kind."""
+    for name, value in given.items():
+        if not isinstance(value, kinds):
+            raise UsageError(f"{name} can't be {type(value).__name__}; it must be {getattr(kinds, '__name__', kinds)}")
 
 
 def _check_process() -> None:
@@ -92,8 +118,8 @@ def plan(
     limit = working_set(memory_limit)
     model = open_model(resolve(str(path_or_repo), revision=revision, offline=offline))
     longest = model.config.text.max_position_embeddings
-    if context is not None and not 1 <= context <= longest:
-        raise UsageError(f"context must be from 1 to {longest}, which is what this model has, not {context}")
+    allowed = f"from 1 to {longest}, which is what this model has"
+    check_argument("context", context, context is None or is_whole(context, 1, longest), allowed)
     return _plan(model, written, limit, context)
 
 
@@ -142,6 +168,15 @@ def stream_generate(
     UsageError for options out of range.
     """
     _check_process()
+    _check_kinds(Gemma4Unified, model=model)
+    _check_kinds(Processor, processor=processor)
+    _check_kinds(str, prefill_response=prefill_response)
+    _check_kinds(bool, enable_thinking=enable_thinking)
+    _check_kinds(Sequence, images=images, audio=audio, videos=videos)
+    _check_kinds(Mapping | None, template_variables=template_variables)
+    _check_kinds(MediaOptions | None, media=media)
+    _check_kinds(Session | None, session=session)
+    _check_kinds(Drafter | None, drafter=drafter)
     if not isinstance(prompt, str) and (images or audio or videos):
         raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
     written = GenerationOptions.from_config(processor.generation_config, **options)

@@ -7,6 +7,8 @@ What can be used as far as it goes is no error but a note: `note` logs it, as a 
 """
 
 import logging
+import math
+from numbers import Integral, Real
 
 from gemma4_mlx.characters import replace_hidden
 
@@ -59,3 +61,20 @@ def one_line(error: BaseException) -> str:
     except (Exception, SystemExit):  # the error of a tool can be of any kind
         said = ""
     return visible(" ".join(said.split())) or type(error).__name__
+
+
+def check_argument(name: str, value: object, holds: bool, allowed: str) -> None:
+    """Raise UsageError that names an argument, unless it is as it must be."""
+    if not holds:
+        raise UsageError(f"{name} must be {allowed}, not {shortened(str(value))}")
+
+
+def is_whole(value: object, least: int, most: float = math.inf) -> bool:
+    """Whether a value is a whole number from `least` to `most`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+
+
+def is_real(value: object, least: float, most: float = math.inf) -> bool:
+    """Whether a value is a finite number from `least` to `most`."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and least <= value <= most  # type: ignore[arg-type, operator]

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,11 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.card import model_card
-from gemma4_mlx.checkpoint.load import fit_weights, present_inputs, read_weights
+from gemma4_mlx.checkpoint.files import INDEX, some, weight_files
+from gemma4_mlx.checkpoint.load import FLOAT_TYPES, fit_weights, present_inputs, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
-from gemma4_mlx.config import ModelConfig, read_json
+from gemma4_mlx.config import JSON_BYTES, TOKENIZER_BYTES, ModelConfig, read_json, read_limited
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
 from gemma4_mlx.files import write_atomically
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -33,6 +34,11 @@ COPIED = (
 
 TEMPLATES = "additional_chat_templates"
 """A folder of further templates, which goes along too."""
+
+MOST_TEMPLATES = 64
+
+CHECKED_AT_ONCE = 2**24
+"""Numbers of a tensor that are looked at together."""
 
 FLOAT_TYPE_OF = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 Progress = Callable[[int, int], None]
@@ -76,19 +82,23 @@ def convert(
     At any time one tensor and at most one shard are in memory. Raises GemmaError where the source is not a whole
     checkpoint, or the target can't be written; then nothing is left of it.
     """
+    companions = _companions(source)
+    _check_inside(source, ["config.json", INDEX, *companions])
+    _check_inside(source, [path.name for path in weight_files(source).paths])
     config = ModelConfig.from_folder(source)
     weights = read_weights(source)
     conversion = Conversion(config, options, weights)
     groups = conversion.groups(weights)
     total = sum(conversion.size({name: weights[name] for name in group}) for group in groups)
-    with new_folder(target, total) as folder, _no_buffer_cache():
+    beside = sum((source / name).stat().st_size for name in companions)
+    with new_folder(target, total + beside) as folder, _no_buffer_cache():
         writer, done = ShardWriter(folder), 0
         for group in groups:
             done += _write(writer, conversion, {name: weights.pop(name) for name in group}, source)
             if progress:
                 progress(done, total)
         writer.finish()
-        _write_companions(folder, source, origin or source.resolve().name, options)
+        _write_companions(folder, source, companions, origin or source.resolve().name, options)
         # Last, so that a folder with a configuration is whole.
         config_json = conversion.config_json(read_json(source / "config.json"))
         write_atomically(folder / "config.json", json.dumps(config_json, indent=2) + "\n")
@@ -239,23 +249,62 @@ def _no_buffer_cache() -> Iterator[None]:
 def _write(writer: ShardWriter, conversion: Conversion, tensors: dict[str, mx.array], source: Path) -> int:
     """Changes a group and hands it to the writer; returns its bytes."""
     name = next(iter(tensors))
-    changed = conversion.change(tensors)
-    tensors.clear()
     try:
+        _check_finite(source, tensors)
+        changed = conversion.change(tensors)
+        tensors.clear()
         writer.add(changed)
+        _check_finite(source, changed, of="once it is converted")
     except (RuntimeError, ValueError) as error:
         raise GemmaError(f"{source}: {name} can't be converted ({one_line(error)})") from None
     return sum(tensor.nbytes for tensor in changed.values())
 
 
-def _write_companions(folder: Path, source: Path, origin: str, options: ConvertOptions) -> None:
+def _check_finite(source: Path, tensors: Mapping[str, mx.array], of: str = "as it is") -> None:
+    """Raise GemmaError naming a tensor with a number that is infinite or none, as an overflow makes it."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in FLOAT_TYPES:
+            continue
+        numbers = tensor.reshape(-1)
+        for start in range(0, numbers.size, CHECKED_AT_ONCE):
+            if not mx.isfinite(numbers[start : start + CHECKED_AT_ONCE]).all().item():
+                raise GemmaError(
+                    f"{source}: {name} has numbers that are not finite in {tensor.dtype}, {of}; take another source, "
+                    "or --dtype bfloat16"
+                )
+
+
+def _companions(source: Path) -> list[str]:
+    """Names of what goes along unchanged. Raises GemmaError for more templates than any checkpoint has."""
+    templates = sorted(f"{TEMPLATES}/{path.name}" for path in (source / TEMPLATES).glob("*.jinja"))
+    if len(templates) > MOST_TEMPLATES:
+        raise GemmaError(f"{source}: {len(templates)} files in {TEMPLATES}; at most {MOST_TEMPLATES} are accepted")
+    return [name for name in (*COPIED, *templates) if os.path.lexists(source / name)]
+
+
+def _check_inside(source: Path, names: Sequence[str]) -> None:
+    """Raise GemmaError for a link that leads out of the folder, or out of the folder's repository in the Hub's cache.
+
+    What is converted is often published, and a link could lead to anything that its owner can read.
+    """
+    folder = source.resolve()
+    inside = [folder, *([folder.parent.parent / "blobs"] if folder.parent.name == "snapshots" else [])]
+    outside = [name for name in names if not any((source / name).resolve().is_relative_to(place) for place in inside)]
+    if outside:
+        raise GemmaError(
+            f"{source}: {some(outside)} leads out of the folder, and may not be meant to be published; put a copy there"
+        )
+
+
+def _write_companions(folder: Path, source: Path, names: Sequence[str], origin: str, options: ConvertOptions) -> None:
     """Everything but weights and configuration."""
-    for name in COPIED:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-    for path in sorted((source / TEMPLATES).glob("*.jinja")):
-        (folder / TEMPLATES).mkdir(exist_ok=True)
-        shutil.copyfile(path, folder / TEMPLATES / path.name)
+    for name in names:
+        most = TOKENIZER_BYTES if name.startswith("tokenizer.") else JSON_BYTES
+        (folder / name).parent.mkdir(exist_ok=True)
+        try:
+            (folder / name).write_bytes(read_limited(source / name, most))
+        except (OSError, ValueError) as error:
+            raise GemmaError(f"{source / name}: can't be copied ({one_line(error)})") from None
     card = model_card(origin, options.quantization, options.dequantize, options.dtype)
     write_atomically(folder / "README.md", card)
 

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma4_mlx.config import read_json
+from gemma4_mlx.config import check_content, read_json
 from gemma4_mlx.errors import GemmaError, note
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 SHARD = re.compile(r"model-(\d+)-of-(\d+)\.safetensors")
 READS = "; this package reads safetensors only"
+HEADER_BYTES, MOST_TENSORS = 20_000_000, 100_000
+"""Of a safetensors file, at most: the published one has 0.1 MB for 1,000 tensors."""
+
 LISTED = 5
 """Names that a message lists before it only counts."""
 
@@ -40,6 +43,22 @@ def weight_files(folder: Path) -> WeightFiles:
     if beside:
         note(f"{folder}: {some(beside)} not read; the checkpoint is in {some(names)}")
     return WeightFiles([folder / name for name in names], index)
+
+
+def check_header(path: Path) -> None:
+    """Raise ValueError unless a safetensors file is an ordinary one whose header has a size that a model's may have."""
+    if not path.is_file():
+        raise ValueError("a device or a pipe; give an ordinary file")
+    with path.open("rb") as file:
+        beginning = file.read(100)
+        check_content(beginning)
+        length = int.from_bytes(beginning[:8], "little")
+        if len(beginning) < 8 or not 2 <= length <= min(path.stat().st_size - 8, HEADER_BYTES):
+            raise ValueError("no header")
+        file.seek(8)
+        tensors = file.read(length).count(b'"data_offsets"')
+    if tensors > MOST_TENSORS:
+        raise ValueError(f"{tensors} tensors; at most {MOST_TENSORS} are accepted")
 
 
 def some(names: Sequence[str]) -> str:

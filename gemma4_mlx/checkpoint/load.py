@@ -10,11 +10,11 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.checkpoint.files import LISTED, some, weight_files
+from gemma4_mlx.checkpoint.files import LISTED, check_header, some, weight_files
 from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.checkpoint.packing import Packing, read_packing
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
-from gemma4_mlx.config import DrafterConfig, ModelConfig, check_content, whole
+from gemma4_mlx.config import DrafterConfig, ModelConfig, read_json, whole
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -22,6 +22,8 @@ from gemma4_mlx.model.unified import Gemma4Unified
 FLOAT_TYPES = (mx.float32, mx.float16, mx.bfloat16)
 VISION, AUDIO = ("vision_embedder.", "embed_vision."), ("embed_audio.",)
 """How the names of the weights of each input begin."""
+
+ADAPTER_TENSORS, LARGEST_SCALE = ("lora_a", "lora_b", "m"), 1e4
 
 COMPUTED = re.compile(r"rotary_emb\.|\.embed_scale$")
 """Names of buffers that some exporters write and every runtime computes."""
@@ -65,14 +67,7 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
     """All tensors of the folder's safetensors files by the module tree's names, lazy."""
     files, weights = weight_files(folder), dict[str, mx.array]()
     for path in files.paths:
-        try:
-            with path.open("rb") as file:
-                check_content(file.read(100))
-            tensors = mx.load(str(path))
-        except (RuntimeError, ValueError, OSError) as error:
-            raise GemmaError(f"{path}: not a whole safetensors file ({one_line(error)})") from None
-        assert isinstance(tensors, dict)
-        for name, tensor in tensors.items():
+        for name, tensor in _read_tensors(path).items():
             own = module_name(name)
             if files.index.get(name, path.name) != path.name:
                 continue  # the index has it elsewhere: what a shard keeps of an earlier division
@@ -80,6 +75,17 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
                 raise GemmaError(f"{path}: {name} was already read under another name")
             weights[own] = tensor
     return _without_copies(weights)
+
+
+def _read_tensors(path: Path) -> dict[str, mx.array]:
+    """The tensors of a safetensors file, lazy. Raises GemmaError if it is damaged or has a header without end."""
+    try:
+        check_header(path)
+        tensors = mx.load(str(path), format="safetensors")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise GemmaError(f"{path}: not a whole safetensors file ({shortened(one_line(error))})") from None
+    assert isinstance(tensors, dict)
+    return tensors
 
 
 def _without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
@@ -188,16 +194,35 @@ def _fit(name: str, tensor: mx.array, shape: tuple[int, ...]) -> mx.array:
 
 
 def load_adapters(model: Gemma4Unified, folder: Path) -> None:
-    """Adds LoRA adapters as mlx-lm's trainer writes them (adapter_config.json, adapters.safetensors)."""
-    if not (folder / "adapter_config.json").is_file() or not (folder / "adapters.safetensors").is_file():
+    """Adds LoRA adapters as mlx-lm's trainer writes them (adapter_config.json, adapters.safetensors).
+
+    Raises GemmaError for what is damaged, does not fit the model, or is only a part of what the settings name.
+    """
+    path = folder / "adapters.safetensors"
+    if not (folder / "adapter_config.json").is_file() or not path.is_file():
         raise GemmaError(f"{folder}: adapter_config.json and adapters.safetensors are expected there")
     from mlx_lm.tuner.utils import load_adapters as attach
 
     try:
+        _check_scale(folder / "adapter_config.json")
+        given = _read_tensors(path)
         attach(model, str(folder))
-    except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, RuntimeError, AttributeError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
         said = shortened(one_line(error))
         raise GemmaError(f"{folder}: the adapters do not fit this model ({said})") from None
+    names = {name for name, _ in tree_flatten(model.parameters()) if name.rpartition(".")[2] in ADAPTER_TENSORS}
+    missing, unreal = sorted(names - given.keys()), [name for name in given if given[name].dtype not in FLOAT_TYPES]
+    if missing or unreal or not given:
+        problem = f"missing: {some(missing)}" if missing else f"no numbers: {some(unreal)}" if unreal else "empty"
+        raise GemmaError(f"{path}: the adapters do not fit adapter_config.json ({problem})")
+
+
+def _check_scale(path: Path) -> None:
+    """Raise GemmaError if what adapters are multiplied with is no sensible number."""
+    parameters = read_json(path).get("lora_parameters")
+    scale = parameters.get("scale", 1.0) if isinstance(parameters, dict) else 1.0
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not abs(scale) <= LARGEST_SCALE:
+        raise GemmaError(f"{path}: scale must be a number up to {LARGEST_SCALE:g}, not {shortened(repr(scale))}")
 
 
 def check_weights(model: nn.Module, weights: Mapping[str, mx.array]) -> None:

@@ -14,14 +14,14 @@ from gemma4_mlx.engine.options import AUTO, NONE, GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.plan import Need, Plan, check, kv_name, need
 from gemma4_mlx.engine.prefill import read_hidden
-from gemma4_mlx.engine.sampling import Sampler
+from gemma4_mlx.engine.sampling import Sampler, check_ids
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.engine.speculative import decode_with_drafts
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
-from gemma4_mlx.prompt.prompt import Prompt
+from gemma4_mlx.prompt.prompt import Prompt, check_prompt
 from gemma4_mlx.prompt.reply import Channel, Piece, ReplyParser
 from gemma4_mlx.prompt.tokenizer import Tokenizer
 from gemma4_mlx.prompt.tools import Tool
@@ -170,11 +170,16 @@ def memory_need(
 
 
 def check_length(model: Gemma4Unified, prompt: Prompt, options: GenerationOptions) -> int:
-    """Positions that prompt and reply may take; the reply is limited by what the context leaves."""
+    """Positions that prompt and reply may take; the reply is limited by what the context leaves.
+
+    Raises GemmaError for a prompt that is too long or not the model's, UsageError for ids that it does not have.
+    """
+    check_ids(options, model.config.text.vocab_size)
     context, longest = model.config.text.max_position_embeddings, longest_context(model, options)
     if len(prompt.ids) >= longest:
         cure = "shorten it" if longest == context else f"shorten it, or raise max_kv_size (the model has {context})"
         raise GemmaError(f"the prompt has {len(prompt.ids)} tokens; at most {longest - 1} can be read: {cure}")
+    check_prompt(prompt, model.config)
     return min(len(prompt.ids) + options.max_tokens, longest)
 
 

@@ -6,7 +6,7 @@ import re
 import mlx.core as mx
 
 from gemma4_mlx.engine.plan import Plan
-from gemma4_mlx.errors import UsageError
+from gemma4_mlx.errors import UsageError, check_argument
 
 MAC_SHARE = 10.9 / (16 * 2**30 / 1e9)
 """Share of a Mac's memory that Metal recommends to use at most: 10.9 GB, the lowest seen on 16 GB machines."""
@@ -34,6 +34,7 @@ def working_set(memory_limit: str | None = None) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes of "16GB" or "900MB"; memory is sold in powers of two. Raises UsageError."""
+    check_argument("memory_limit", text, isinstance(text, str), 'a text like "16GB"')
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)?\s*", text)
     unit = UNITS.get((found[2] or "GB").upper()) if found else None
     if found is None or unit is None or not 0 < float(found[1]) < 1e6:

@@ -1,15 +1,18 @@
 """How a reply is written: one dataclass, filled from a checkpoint's generation_config.json and from the caller."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, UsageError, check_argument, is_real, is_whole
 
 AUTO: Literal["auto"] = "auto"
 NONE: Literal["none"] = "none"
 KVBits = Literal["auto", "none"] | int
 """Bits of the caches; "none" keeps the model's own type, "auto" takes 8 bits where that does not fit."""
+
+MOST_STOPS, LONGEST_STOP = 256, 4096
+"""Stop strings, and characters of one: each is looked for after each token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +63,45 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
-        _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "from 1 up")
-        _check("temperature", self.temperature, 0 <= self.temperature <= 100, "from 0 to 100")
-        _check("top_k", self.top_k, self.top_k >= 0, "from 0 up")
-        _check("top_p", self.top_p, 0 < self.top_p <= 1, "over 0 and at most 1")
-        _check("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")
-        _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty <= 100, "over 0 up to 100")
-        _check("seed", self.seed, self.seed is None or 0 <= self.seed < 2**64, "from 0 to 2**64 - 1")
-        budget = self.thinking_budget
-        _check("thinking_budget", budget, budget is None or budget >= 0, "from 0 up")
-        _check("max_kv_size", self.max_kv_size, self.max_kv_size is None or self.max_kv_size >= 2, "from 2 up")
-        _check("kv_bits", self.kv_bits, self.kv_bits in (AUTO, NONE, 8, 4), "auto, none, 8 or 4")
-        _check("kv_group_size", self.kv_group_size, self.kv_group_size in (32, 64, 128), "32, 64 or 128")
+        self._check_kinds()
+        self._check_numbers()
+
+    def _check_kinds(self) -> None:
+        for name in ("eos_ids", "suppress_tokens"):
+            ids = getattr(self, name)
+            listed = isinstance(ids, Collection) and not isinstance(ids, (str, bytes, Mapping))
+            check_argument(name, ids, listed and all(is_whole(id, 0) for id in ids), "a list of token ids")
+        stop = self.stop
+        listed = isinstance(stop, Collection) and not isinstance(stop, (bytes, Mapping))
+        check_argument(
+            "stop", stop, listed and all(isinstance(text, str) for text in stop), "a text or a list of texts"
+        )
+        lengths = [len(text) for text in stop]
+        allowed = f"at most {MOST_STOPS} texts of {LONGEST_STOP} characters"
+        if len(lengths) > MOST_STOPS or max(lengths, default=0) > LONGEST_STOP:
+            raise UsageError(f"stop must be {allowed}, not {len(lengths)} of up to {max(lengths)}")
+
+    def _check_numbers(self) -> None:
+        check = self._check
+        check("max_tokens", is_whole(self.max_tokens, 1), "from 1 up")
+        check("temperature", is_real(self.temperature, 0, 100), "from 0 to 100")
+        check("top_k", is_whole(self.top_k, 0), "from 0 up")
+        check("top_p", is_real(self.top_p, 0, 1) and self.top_p > 0, "over 0 and at most 1")
+        check("min_p", is_real(self.min_p, 0, 1), "from 0 to 1")
+        penalty = self.repetition_penalty
+        check("repetition_penalty", is_real(penalty, 0, 100) and penalty > 0, "over 0 up to 100")
+        check("seed", self.seed is None or is_whole(self.seed, 0, 2**64 - 1), "from 0 to 2**64 - 1")
+        check("thinking_budget", self.thinking_budget is None or is_whole(self.thinking_budget, 0), "from 0 up")
+        check("max_kv_size", self.max_kv_size is None or is_whole(self.max_kv_size, 2), "from 2 up")
+        check("kv_bits", _is_one_of(self.kv_bits, (AUTO, NONE, 8, 4)), "auto, none, 8 or 4")
+        check("kv_group_size", _is_one_of(self.kv_group_size, (32, 64, 128)), "32, 64 or 128")
         drafts = self.num_draft_tokens
-        _check("num_draft_tokens", drafts, drafts == AUTO or 0 <= int(drafts) <= 15, "auto, or from 0 to 15")
-        _check("prefill_step_size", self.prefill_step_size, self.prefill_step_size >= 1, "from 1 up")
+        check("num_draft_tokens", _is_one_of(drafts, (AUTO,)) or is_whole(drafts, 0, 15), "auto, or from 0 to 15")
+        check("prefill_step_size", is_whole(self.prefill_step_size, 1), "from 1 up")
+
+    def _check(self, name: str, holds: bool, allowed: str) -> None:
+        """Raise UsageError for an argument that is out of range, or no number where one must be."""
+        check_argument(name, getattr(self, name), holds, allowed)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], **overrides: Any) -> "GenerationOptions":
@@ -110,6 +137,6 @@ def _number(name: str, value: Any, *, whole: bool) -> Any:
     return value
 
 
-def _check(name: str, value: object, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise UsageError(f"{name} must be {allowed}, not {value}")
+def _is_one_of(value: object, allowed: Sequence[str | int]) -> bool:
+    """Whether a value is one of a few words or whole numbers: 8.0 is not 8, and True not 1."""
+    return (isinstance(value, str) or is_whole(value, 0)) and value in allowed

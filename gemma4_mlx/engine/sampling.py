@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.errors import check_argument, is_whole
 
 BLOCK = 64
 """Logits whose maximum is looked at first where a few of a large vocabulary are wanted."""
@@ -15,6 +16,7 @@ class Sampler:
     """One reply's sampler: the random key and the tokens seen so far travel with it, on the device."""
 
     def __init__(self, options: GenerationOptions, vocab_size: int, prompt_ids: Sequence[int] = ()) -> None:
+        check_ids(options, vocab_size)
         self.options = options
         self._key = mx.random.key(secrets.randbits(63) if options.seed is None else options.seed)
         self._bias = _suppression(options.suppress_tokens, vocab_size)
@@ -50,6 +52,13 @@ class Sampler:
             return mx.argmax(logits, axis=-1)
         self._key, key = mx.random.split(self._key)
         return sample(logits, self.options, key)
+
+
+def check_ids(options: GenerationOptions, vocab_size: int) -> None:
+    """Raise UsageError for ids that the vocabulary does not have: MLX would read and write outside of its arrays."""
+    for name in ("suppress_tokens", "eos_ids"):
+        for id in getattr(options, name):
+            check_argument(name, id, is_whole(id, 0, vocab_size - 1), f"ids from 0 to {vocab_size - 1}")
 
 
 def sample(logits: mx.array, options: GenerationOptions, key: mx.array) -> mx.array:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from gemma4_mlx.engine.prefill import read_hidden
+from gemma4_mlx.errors import check_argument, is_whole
 from gemma4_mlx.model.cache import ROLLBACK, Cache, SlidingCache, cache_arrays
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Place, Prompt, whole_runs
@@ -49,6 +50,14 @@ class Session:
         longest: int | None = None,
         keep: int = 2,
     ) -> None:
+        """Raises UsageError for what is of another kind, or out of range."""
+        check_argument("model", type(model).__name__, isinstance(model, Gemma4Unified), "a model that load() gave")
+        plain_or_packed = kv_bits is None or (is_whole(kv_bits, 4, 8) and kv_bits in (4, 8))
+        check_argument("kv_bits", kv_bits, plain_or_packed, "None, 8 or 4")
+        grouped = is_whole(kv_group_size, 32, 128) and kv_group_size in (32, 64, 128)
+        check_argument("kv_group_size", kv_group_size, grouped, "32, 64 or 128")
+        check_argument("longest", longest, longest is None or is_whole(longest, 0), "None, or from 0 up")
+        check_argument("keep", keep, is_whole(keep, 0, 16), "from 0 to 16")
         self.model, self.kv_bits, self.kv_group_size, self.keep = model, kv_bits, kv_group_size, keep
         self.longest = model.config.text.max_position_embeddings if longest is None else longest
         self.reused = 0

@@ -14,6 +14,7 @@ from gemma4_mlx.engine.drafts import DraftSource
 from gemma4_mlx.engine.guide import Guide, keep_only
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.sampling import Sampler
+from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.cache import Cache
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -35,10 +36,13 @@ def decode_with_drafts(
     """Yields up to `max_tokens` ids, all of them allowed by the guide; a stop id is yielded and ends it.
 
     `hidden` `(1, 1, hidden)` is that of the last position read. Between two ids of one pass the caches are ahead of
-    what was yielded by less than the pass; they hold none of the tokens that were guessed wrongly.
+    what was yielded by less than the pass; they hold none of the tokens that were guessed wrongly. Raises GemmaError
+    if the first logits are no finite numbers.
     """
-    token = sampler(keep_only(model.logits(hidden)[:, 0], None if guide is None else guide.allowed()))
-    mx.async_eval(token)
+    logits = model.logits(hidden)[:, 0]
+    sound = _are_sound(logits)
+    token = sampler(keep_only(logits, None if guide is None else guide.allowed()))
+    mx.async_eval(token, sound)
     count, cleared, running = 0, 0, False
     while count < max_tokens:
         length = min(pacer.length(), max_tokens - count - 1)
@@ -46,6 +50,8 @@ def decode_with_drafts(
         if guesses is None:
             hidden, following = _plain_step(model, caches, sampler, token, guide, more=count + 1 < max_tokens)
         values = np.array(token).tolist()
+        if count == 0:
+            _check_sound(sound)
         # A step's time is the wait for the token that it brings, one round later.
         if running:
             pacer.plain()
@@ -68,6 +74,19 @@ def decode_with_drafts(
         if count - cleared >= CLEAR_EVERY:
             mx.clear_cache()
             cleared = count
+
+
+def _are_sound(logits: mx.array) -> mx.array:
+    """Whether logits `(1, vocab)` are finite numbers and not all alike, lazy; known as soon as their token is."""
+    return mx.isfinite(logits).all() & (logits.max() > logits.min())
+
+
+def _check_sound(sound: mx.array) -> None:
+    if not sound.item():
+        raise GemmaError(
+            "the model's logits are not finite numbers, or all alike: its weights, adapters or saved session are "
+            "damaged, or too large for float16; download or convert them again"
+        )
 
 
 def _plain_step(

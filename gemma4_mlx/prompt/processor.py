@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gemma4_mlx.config import ModelConfig, TokenIds, read_json, whole
-from gemma4_mlx.errors import GemmaError, note
-from gemma4_mlx.media.images import Patches
+from gemma4_mlx.config import LARGEST, ModelConfig, TokenIds, read_json, whole
+from gemma4_mlx.errors import GemmaError, check_argument, is_real, is_whole, note, shortened
+from gemma4_mlx.media.images import BUDGETS, Patches
 from gemma4_mlx.media.sources import MediaLimits
 from gemma4_mlx.media.video import Video
 from gemma4_mlx.prompt.messages import quote_all, read_messages
@@ -36,6 +36,9 @@ ENDS = ("<eos>", "<turn|>", "<|tool_response>")
 LONGEST_TOKEN = 32
 """Characters of a token; none of the published vocabulary has more."""
 
+BUDGETS_IN_WORDS = f"{', '.join(map(str, BUDGETS[:-1]))} or {BUDGETS[-1]}"
+MOST_FRAMES = 10_000
+
 WHOLE = ("eos_token_id", "suppress_tokens", "top_k")
 """Settings of generation_config.json that are whole numbers."""
 
@@ -60,6 +63,16 @@ class MediaOptions:
     soundtrack: bool = True
     limits: MediaLimits = field(default_factory=MediaLimits)
 
+    def __post_init__(self) -> None:
+        for name in ("image_tokens", "frame_tokens"):
+            value = getattr(self, name)
+            check_argument(name, value, is_whole(value, 1) and value in BUDGETS, BUDGETS_IN_WORDS)
+        check_argument("max_frames", self.max_frames, is_whole(self.max_frames, 1), "from 1 up")
+        check_argument("fps", self.fps, self.fps is None or is_real(self.fps, 1e-6, 1e6), "None, or a number over 0")
+        check_argument("soundtrack", self.soundtrack, isinstance(self.soundtrack, bool), "True or False")
+        limits = type(self.limits).__name__
+        check_argument("limits", limits, isinstance(self.limits, MediaLimits), "of the class MediaLimits")
+
     @classmethod
     def from_folder(cls, folder: Path) -> "MediaOptions":
         """The checkpoint's own settings of images and video; the defaults above where it has none.
@@ -69,9 +82,9 @@ class MediaOptions:
         image = _media_settings(folder, "image_processor", "preprocessor_config.json")
         video = _media_settings(folder, "video_processor", "video_preprocessor_config.json")
         return cls(
-            image_tokens=image("max_soft_tokens", cls().image_tokens),
-            frame_tokens=video("max_soft_tokens", cls().frame_tokens),
-            max_frames=video("num_frames", cls().max_frames),
+            image_tokens=image("max_soft_tokens", cls().image_tokens, BUDGETS),
+            frame_tokens=video("max_soft_tokens", cls().frame_tokens, BUDGETS),
+            max_frames=video("num_frames", cls().max_frames, range(1, MOST_FRAMES + 1)),
         )
 
 
@@ -319,7 +332,7 @@ def _check_features(item: Media, config: ModelConfig) -> None:
         raise GemmaError("its audio frames have another size")
 
 
-def _media_settings(folder: Path, section: str, older: str) -> Callable[[str, int], int]:
+def _media_settings(folder: Path, section: str, older: str) -> Callable[[str, int, Sequence[int]], int]:
     """Reads whole numbers of one kind of media by name, with what they are if the checkpoint does not say.
 
     They are in a section of processor_config.json; `older` exports have a file of their own for them.
@@ -332,11 +345,14 @@ def _media_settings(folder: Path, section: str, older: str) -> Callable[[str, in
     if not isinstance(table, Mapping):
         raise GemmaError(f"{path.name}: {section} must be an object, not {type(table).__name__}")
 
-    def read(name: str, default: int) -> int:
+    def read(name: str, default: int, allowed: Sequence[int]) -> int:
         value = whole(table.get(name))
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise GemmaError(f"{path.name}: {name}{section_of} must be a whole number, not {value!r}")
-        return default if value is None else value
+        if value is not None and not is_whole(value, -LARGEST, LARGEST):
+            raise GemmaError(f"{path.name}: {name}{section_of} must be a whole number, not {shortened(repr(value))}")
+        if value is not None and value not in allowed:
+            words = BUDGETS_IN_WORDS if allowed is BUDGETS else f"from 1 to {allowed[-1]}"
+            raise GemmaError(f"{path.name}: {name}{section_of} must be {words}, not {value}")
+        return default if value is None else int(value)
 
     return read
 
@@ -354,6 +370,10 @@ def _generation_config(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> M
     given = config.get("eos_token_id")
     given = _configured_ends(folder) if given is None else given
     ends = _listed(given)
+    unreal = [id for id in ends if _is_outside(id, vocab_size)]
+    if unreal:
+        note(f"eos_token_id has {shortened(str(unreal))}, which this model never writes: not used")
+        ends = [id for id in ends if id not in unreal]
     own = [tokenizer.control_ids[token] for token in ENDS if token in tokenizer.control_ids]
     return config | {"eos_token_id": [id for id in ends if id is not None] + [id for id in own if id not in ends]}
 

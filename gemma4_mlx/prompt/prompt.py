@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.images import Patches
 
 MediaKind = Literal["image", "video", "audio"]
@@ -98,3 +100,62 @@ def merge_touching(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         first = merged.pop()[0] if merged and merged[-1][1] == start else start
         merged.append((first, stop))
     return merged
+
+
+def check_prompt(prompt: Prompt, config: ModelConfig) -> None:
+    """Raise GemmaError for a prompt that the model can't read: MLX would look outside of its arrays for it.
+
+    Ids are the model's, spans lie in order on placeholders of their kind, and their features have the model's shape.
+    """
+    ids = _whole_numbers("ids", prompt.ids, config.text.vocab_size)
+    _whole_numbers("turns", prompt.turns, len(ids) + 1)
+    tokens, end = config.tokens, 0
+    placeholders = {"image": tokens.image, "video": tokens.video, "audio": tokens.audio}
+    for span in prompt.spans:
+        if not isinstance(span, Span) or span.kind not in placeholders:
+            raise GemmaError("the prompt's spans must be of the class Span, and their kind image, video or audio")
+        _check_features(span, config)
+        _whole_numbers("spans", [span.start], len(ids))
+        inside = end <= span.start and span.stop <= len(ids)
+        if not inside or (ids[span.start : span.stop] != placeholders[span.kind]).any():
+            raise GemmaError(
+                f"the prompt's span from {span.start} to {span.stop} does not lie on placeholders of {span.kind}"
+            )
+        end = span.stop
+    if not len(ids):
+        raise GemmaError("the prompt has no ids")
+
+
+def _whole_numbers(name: str, values: Sequence[int] | np.ndarray, limit: int) -> np.ndarray:
+    """The values `(n,)`. Raise GemmaError unless all of them are whole numbers from 0 to below the limit."""
+    try:
+        array = np.asarray(values) if len(values) else np.zeros(0, np.int32)
+    except (TypeError, ValueError, OverflowError):
+        array = np.zeros((), np.float32)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any() or (array >= limit).any():
+        raise GemmaError(f"the prompt's {name} must be whole numbers from 0 to {limit - 1}")
+    return array
+
+
+def _check_features(span: Span, config: ModelConfig) -> None:
+    """Raise GemmaError unless features are rows of finite numbers as wide as the model takes them, in its places."""
+    features, vision, audio = span.features, config.vision, config.audio
+    rows: object = features
+    width = 0 if audio is None else audio.samples_per_token
+    if span.kind != "audio":
+        rows, width = getattr(features, "pixels", None), 0 if vision is None else vision.patch_size**2 * 3
+    if not width:
+        raise GemmaError(f"this checkpoint has no {'audio' if span.kind == 'audio' else 'vision'} input; leave it out")
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+        raise GemmaError(f"the prompt's features of {span.kind} are not rows of {width} numbers")
+    if rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
+        raise GemmaError(f"the prompt's features of {span.kind} are not all finite numbers")
+    if isinstance(features, Patches) and vision is not None:
+        _check_positions(features, vision.mm_posemb_size)
+
+
+def _check_positions(patches: Patches, limit: int) -> None:
+    positions = np.asarray(patches.positions)
+    if positions.shape != (len(patches.pixels), 2):
+        raise GemmaError(f"the prompt's positions of patches must have the shape {(len(patches.pixels), 2)}")
+    _whole_numbers("positions of patches", positions.ravel(), limit)
