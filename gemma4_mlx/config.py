@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gemma4_mlx.errors import GemmaError, one_line, shortened
 
@@ -211,19 +211,26 @@ TOKENIZER_BYTES = 64_000_000
 """The same for a tokenizer.json: the published one has 32 MB."""
 
 
-def read_limited(path: str | Path, most: int) -> bytes:
-    """Read a regular file of at most `most` bytes.
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file to read.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it is a device, a pipe or a folder, or larger.
+        OSError: it can't be opened.
+        ValueError: it is a device or a pipe.
     """
-    with open(path, "rb", opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("a device or a pipe; give an ordinary file")
-        data = b"" if status.st_size > most else file.read(most + 1)
-    if max(len(data), status.st_size) > most:
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  # whoever asked closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("a device or a pipe; give an ordinary file")
+    return file
+
+
+def read_limited(path: str | Path, most: int) -> bytes:
+    """Read a regular file. Raise OSError or ValueError if it can't be read, or has more than `most` bytes."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > most else file.read(most + 1)
+    if max(len(data), size) > most:
         raise ValueError(f"more than the {most / 1e6:g} MB that it may have")
     return data
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,95 @@ def test_the_header_says_what_is_inside(saved: Path) -> None:
     assert [place[0] for place in state["places"]] == ["image", "audio"]
     assert all(len(place[3]) == 64 for place in state["places"])
     assert np.prod(header["ids"]["shape"]) > 100
+
+
+Forgery = Callable[[dict[str, mx.array], dict[str, str]], Any]
+
+
+def state(**changes: Any) -> Forgery:
+    return lambda _, metadata: metadata.update(state=json.dumps(json.loads(metadata["state"]) | changes))
+
+
+def metadata(**changes: str) -> Forgery:
+    return lambda _, metadata: metadata.update(changes)
+
+
+def ids(change: Callable[[mx.array], mx.array]) -> Forgery:
+    return lambda tensors, _: tensors.update(ids=change(tensors["ids"]))
+
+
+DIGEST = "0" * 64
+FORGED: dict[str, Forgery] = {
+    "ids too large": ids(lambda ids: ids + 5000),
+    "ids below zero": ids(lambda ids: ids - 5000),
+    "ids of another kind": ids(lambda ids: ids.astype(mx.float32)),
+    "ids in a table": ids(lambda ids: ids[None]),
+    "no ids": ids(lambda ids: ids[:0]),
+    "more ids than rows": ids(lambda ids: mx.concatenate([ids, ids])),
+    "more ids than the context": ids(lambda ids: mx.zeros((2**18,), mx.int32)),
+    "half a place": state(places=[["image", 1.5, 4, DIGEST]]),
+    "place that is text": state(places=[["image", "1", "4", DIGEST]]),
+    "place outside": state(places=[["image", 1, 10**9, DIGEST]]),
+    "place that is empty": state(places=[["image", 4, 4, DIGEST]]),
+    "places that cross": state(places=[["image", 1, 9, DIGEST], ["image", 5, 12, DIGEST]]),
+    "place of nothing": state(places=[["film", 1, 4, DIGEST]]),
+    "place without a checksum": state(places=[["image", 1, 4, None]]),
+    "places that are a number": state(places=3),
+    "short place": state(places=[["image"]]),
+    "half a snapshot": state(snapshots=[1.5]),
+    "snapshot outside": state(snapshots=[10**9]),
+    "snapshots out of order": state(snapshots=[9, 3]),
+    "many snapshots": state(snapshots=list(range(1, 99))),
+    "snapshots that are text": state(snapshots="12"),
+    "state that is a list": metadata(state="[]"),
+    "no state": lambda _, metadata: metadata.pop("state"),
+    "no caches": lambda _, metadata: metadata.pop("kv"),
+    "caches of text": metadata(kv='["8", 64]'),
+    "caches of half bits": metadata(kv="[4.5, 64]"),
+    "caches of no group": metadata(kv="[8, 0]"),
+    "deep state": metadata(state="[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_session_with_a_right_checksum_is_refused(
+    name: str, saved: Path, model: Gemma4Unified, tmp_path: Path
+) -> None:
+    tensors, described = mx.load(str(saved), return_metadata=True)
+    FORGED[name](tensors, described)
+    path = tmp_path / "talk.safetensors"
+    mx.save_safetensors(str(path), tensors, described | {"checksum": "0" * 64})
+    session_file._write_checksum(path)
+    with pytest.raises(GemmaError, match=r"talk\.safetensors: (no whole session file|its caches have)") as error:
+        session_file.load(model, path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_session_of_another_model_that_does_not_say_so(saved: Path, model: Gemma4Unified, tmp_path: Path) -> None:
+    tensors, described = mx.load(str(saved), return_metadata=True)
+    del described["model"]
+    path = tmp_path / "talk.safetensors"
+    mx.save_safetensors(str(path), tensors, described | {"checksum": "0" * 64})
+    session_file._write_checksum(path)
+    with pytest.raises(GemmaError, match="made with another model"):
+        session_file.load(model, path)
+
+
+def test_rows_that_are_no_numbers_end_the_reply(
+    saved: Path, model: Gemma4Unified, processor: Processor, tmp_path: Path
+) -> None:
+    tensors, described = mx.load(str(saved), return_metadata=True)
+    tensors |= {name: rows * float("nan") for name, rows in tensors.items() if name.startswith("layer.")}
+    path = tmp_path / "talk.safetensors"
+    mx.save_safetensors(str(path), tensors, described | {"checksum": "0" * 64})
+    session_file._write_checksum(path)
+    with pytest.raises(GemmaError, match="the model's logits are not finite numbers"):
+        talk(session_file.load(model, path), processor, [*conversation(2), assistant(WORDS), user(WORDS)], 3)
+
+
+def test_a_pipe_and_a_device_are_refused_at_once(model: Gemma4Unified, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "talk")
+    for path in (tmp_path / "talk", Path("/dev/zero")):
+        for call in (session_file.kv_settings, lambda path: session_file.load(model, path)):
+            with pytest.raises(GemmaError, match="a device or a pipe; give an ordinary file"):
+                call(path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma4_mlx.config import check_content, read_json
+from gemma4_mlx.config import check_content, open_regular, read_json
 from gemma4_mlx.errors import GemmaError, note
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
@@ -46,10 +46,8 @@ def weight_files(folder: Path) -> WeightFiles:
 
 
 def check_header(path: Path) -> None:
-    """Raise ValueError unless a safetensors file is an ordinary one whose header has a size that a model's may have."""
-    if not path.is_file():
-        raise ValueError("a device or a pipe; give an ordinary file")
-    with path.open("rb") as file:
+    """Raise ValueError or OSError unless a safetensors file has a header of a size that a model's may have."""
+    with open_regular(path) as file:
         beginning = file.read(100)
         check_content(beginning)
         length = int.from_bytes(beginning[:8], "little")

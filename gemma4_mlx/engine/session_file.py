@@ -9,23 +9,26 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
+from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import mlx.core as mx
 import numpy as np
 
+from gemma4_mlx.config import TextConfig, open_regular
 from gemma4_mlx.engine.session import Session, Snapshot
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, is_whole, one_line, shortened
 from gemma4_mlx.files import write_atomically
 from gemma4_mlx.model.cache import Cache, SlidingCache
 from gemma4_mlx.model.fingerprint import fingerprint
 from gemma4_mlx.model.unified import Gemma4Unified
-from gemma4_mlx.prompt.prompt import Place
+from gemma4_mlx.prompt.prompt import MediaKind, Place
 
 FORMAT = "gemma4_mlx session 2"
 NO_CHECKSUM = "0" * 64
-LONGEST_HEADER = 1 << 24
+LONGEST_HEADER = 1 << 22
+MOST_SNAPSHOTS = 16
 BLOCK = 1 << 22
 """Bytes read at once."""
 
@@ -60,10 +63,10 @@ def load(
     """
     path = Path(path).expanduser()
     header = _verified(path)
-    kept = _kv_settings(header["__metadata__"])
+    kept = _kv_settings(path, header["__metadata__"])
     if kept != (kv_bits, kv_group_size if kv_bits else kept[1]):
         raise GemmaError(f"{path}: its caches have {_kv_words(*kept)}; ask for the same, or give another file")
-    if header["__metadata__"]["model"] != fingerprint(model):
+    if header["__metadata__"].get("model") != fingerprint(model):
         raise GemmaError(f"{path}: made with another model or adapters; load those, or give another file")
     session = Session(model, kv_bits, kept[1], longest)
     with _problems_named(path):
@@ -76,8 +79,8 @@ def load(
 def kv_settings(path: str | Path) -> tuple[int | None, int]:
     """Bits (None for plain rows) and group size of the caches in a file, from its header alone."""
     path = Path(path).expanduser()
-    with _problems_named(path), path.open("rb") as file:
-        return _kv_settings(_header(path, _read_header(path, file))["__metadata__"])
+    with _problems_named(path), open_regular(path) as file:
+        return _kv_settings(path, _header(path, _read_header(path, file))["__metadata__"])
 
 
 def _tensors(session: Session) -> dict[str, mx.array]:
@@ -106,7 +109,9 @@ def _metadata(session: Session) -> dict[str, str]:
 
 def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str, Any]) -> None:
     """Puts what was saved into an empty session. Raises ValueError or KeyError where it does not fit."""
-    ids = np.array(tensors["ids"]).tolist()
+    ids = _checked_ids(tensors["ids"], session.model.config.text)
+    places = _checked_places(state["places"], len(ids))
+    positions = _checked_positions(state["snapshots"], len(ids))
     session.make_room(len(ids))
     model = session.model
     model(model.embed([0]), session.caches)  # its values are written over: it gives the buffers their shapes and types
@@ -114,12 +119,45 @@ def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str,
         saved = _parts(tensors, f"layer.{layer}", cache, len(ids))
         cache.restore(saved, len(ids))
         mx.eval(cache.arrays())
-    session.ids, session.places = ids, [Place(*place) for place in state["places"]]
+    session.ids, session.places = ids, places
     sliding = [cache for cache in session.caches if isinstance(cache, SlidingCache)]
-    for index, position in enumerate(state["snapshots"]):
+    for index, position in enumerate(positions):
         windows = [_parts(tensors, f"snapshot.{index}.{layer}", cache, position) for layer, cache in enumerate(sliding)]
         mx.eval(windows)
         session.snapshots.append(Snapshot(position, windows))
+
+
+def _checked_ids(ids: mx.array, config: TextConfig) -> list[int]:
+    """Ids that the model has. Raises ValueError: any others would be looked up outside of its embedding."""
+    if ids.ndim != 1 or ids.dtype != mx.int32 or not 0 < ids.size <= config.max_position_embeddings:
+        raise ValueError(f"ids {ids.dtype} {ids.shape}")
+    found: list[int] = np.array(ids).tolist()
+    if not 0 <= min(found) <= max(found) < config.vocab_size:
+        raise ValueError(f"ids from {min(found)} to {max(found)}, and the vocabulary has {config.vocab_size}")
+    return found
+
+
+def _checked_places(given: Any, length: int) -> list[Place]:
+    """Media that lie one after another in so many positions. Raises TypeError or ValueError."""
+    places, end = [Place(*place) for place in given], 0
+    for place in places:
+        numbers = is_whole(place.start, end) and is_whole(place.stop, 1, length)
+        if not numbers or place.start >= place.stop or place.kind not in get_args(MediaKind):
+            raise ValueError(f"media from {place.start!r} to {place.stop!r}")
+        if not isinstance(place.digest, str) or len(place.digest) != len(NO_CHECKSUM):
+            raise ValueError("media without their checksum")
+        end = place.stop
+    return places
+
+
+def _checked_positions(given: Any, length: int) -> list[int]:
+    """Positions of snapshots, in order. Raises TypeError or ValueError."""
+    known = [0, *given]
+    if len(known) > MOST_SNAPSHOTS + 1 or not all(
+        is_whole(position, before + 1, length) for before, position in pairwise(known)
+    ):
+        raise ValueError(f"snapshots at {shortened(repr(given))}")
+    return known[1:]
 
 
 def _parts(tensors: Mapping[str, mx.array], name: str, cache: Cache, offset: int) -> list[mx.array]:
@@ -145,7 +183,7 @@ def _write_checksum(path: Path) -> None:
 
 def _verified(path: Path) -> dict[str, Any]:
     """The header of a file that is whole."""
-    with _problems_named(path), path.open("rb") as file:
+    with _problems_named(path), open_regular(path) as file:
         text = _read_header(path, file)
         header = _header(path, text)
         end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
@@ -169,7 +207,10 @@ def _read_header(path: Path, file: IO[bytes]) -> bytes:
 def _header(path: Path, text: bytes) -> dict[str, Any]:
     """The header; a GemmaError where it is that of something else."""
     header: dict[str, Any] = json.loads(text)
-    found = (header.get("__metadata__") or {}).get("format")
+    metadata = (header.get("__metadata__") or {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
+        raise ValueError("no header")
+    found = metadata.get("format")
     if found != FORMAT:
         kind = found if isinstance(found, str) and found.startswith("gemma4_mlx session") else "no session"
         raise GemmaError(f"{path}: {kind}, where {FORMAT!r} is expected; give another path, it is not overwritten")
@@ -184,9 +225,12 @@ def _checksum(header: bytes, file: IO[bytes]) -> str:
     return hashed.hexdigest()
 
 
-def _kv_settings(metadata: Mapping[str, str]) -> tuple[int | None, int]:
-    bits, group_size = json.loads(metadata["kv"])
-    return bits, group_size
+def _kv_settings(path: Path, metadata: Mapping[str, str]) -> tuple[int | None, int]:
+    with _problems_named(path):
+        bits, group_size = json.loads(metadata["kv"])
+        if not (bits is None or is_whole(bits, 4, 8)) or not is_whole(group_size, 32, 128):
+            raise ValueError(f"caches of {bits!r} bits in groups of {group_size!r}")
+        return bits, group_size
 
 
 def _kv_words(bits: int | None, group_size: int) -> str:
@@ -202,7 +246,7 @@ def _problems_named(path: Path) -> Iterator[None]:
         raise GemmaError(f"{path}: there is no such file") from None
     except OSError as error:
         raise GemmaError(f"{path}: can't be read ({one_line(error)})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, RecursionError) as error:
         raise GemmaError(
-            f"{path}: no whole session file ({one_line(error)}); give another path, or delete it"
+            f"{path}: no whole session file ({shortened(one_line(error))}); give another path, or delete it"
         ) from None
