@@ -242,3 +242,14 @@ def test_both_ways_to_start_it(command: list[str]) -> None:
     done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for option in ("--hf-path", "--model", "--mlx-path", "--q-bits", "--q-group-size", "--q-mode", "--quant-predicate"):
         assert option in done.stdout
+
+
+def test_a_folder_that_can_not_be_asked_is_said(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(source, tmp_path / "copy"))
+    (copy / "chat_template.jinja").unlink()
+    assert main(["--hf-path", str(copy), "--mlx-path", str(tmp_path / "out")]) == 0
+    assert f"note: {tmp_path / 'out'} can't be asked yet ({tmp_path / 'out'}: no chat_template.jinja there" in (
+        capsys.readouterr().err
+    )

@@ -114,6 +114,21 @@ def test_prompt_and_image_from_stdin(
     assert piped(photo.read_bytes(), "-p", "x", "--image", "-") == piped(b"", "-p", "x", "--image", str(photo))
 
 
+def test_too_much_from_stdin_and_what_is_no_file(
+    loaded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gemma4_mlx.commands.generate.MOST_INPUT", 2**20)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a" * (2**20 + 1))))
+    assert run(loaded, "-p", "-") == 1
+    assert capsys.readouterr().err.endswith(
+        "error: standard input has more than 1 MB; no context holds so much: shorten it\n"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        assert run(loaded, "-p", "x", "--json-schema", str(path)) == 1
+        assert "a device or a pipe; give an ordinary file" in capsys.readouterr().err
+
+
 def respond(text: str, channel: Any, reason: Any = None, malformed: Any = None) -> Response:
     return Response(
         text=text, channel=channel, token=1, prompt_tokens=1, prompt_tps=1.0, generation_tokens=7,

@@ -7,7 +7,7 @@ from pathlib import Path
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS, RECIPES, Quantization
 from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.errors import UsageError, visible
+from gemma4_mlx.errors import GemmaError, UsageError, note, visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +62,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         written = convert(source, target, options, origin=origin, progress=_progress(terminal))
     finally:
         terminal.clear()
+    _note_what_lacks(target)
     print(
         f"{visible(str(target))}: {written.bytes / 1e9:.2f} GB, {8 * written.bytes / written.weights:.2f} bits a weight"
     )
@@ -71,6 +72,16 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         upload(target, args.upload_repo)
         print(f"https://huggingface.co/{args.upload_repo}")
     return 0
+
+
+def _note_what_lacks(folder: Path) -> None:
+    """Says why the new folder can't answer yet: it may lack what the source lacked."""
+    from gemma4_mlx.prompt.processor import Processor
+
+    try:
+        Processor.from_folder(folder)
+    except GemmaError as error:
+        note(f"{folder} can't be asked yet ({error}); add what is missing")
 
 
 def read_quantization(args: argparse.Namespace) -> Quantization | None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.prompt import Prompt
 
 STDIN = "-"
+MOST_INPUT = 32 * 2**20
+"""Bytes of standard input that are read as a prompt: four for each character of the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,12 @@ def read_stdin(args: argparse.Namespace) -> None:
     """Puts standard input where an option says -: text for the prompt, bytes for media."""
     if args.prompt == STDIN:
         try:
-            args.prompt = sys.stdin.buffer.read().decode().strip()
+            data = sys.stdin.buffer.read(MOST_INPUT + 1)
+            if len(data) > MOST_INPUT:
+                raise GemmaError(
+                    f"standard input has more than {MOST_INPUT >> 20} MB; no context holds so much: shorten it"
+                )
+            args.prompt = data.decode().strip()
         except UnicodeDecodeError:
             raise GemmaError(
                 "standard input is not UTF-8 text; media go to --image -, --audio - or --video -"
