@@ -316,3 +316,23 @@ def test_a_note_stands_once_in_a_prompt(processor: Processor) -> None:
     cut = {"type": "image", "image": stored.getvalue()[:-3000]}
     (note,) = processor.prompt(user(cut, cut, text("?"))).notes
     assert note.startswith("bytes: is damaged or cut short")
+
+
+def test_a_long_text_is_refused_after_its_beginning(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemma4_mlx.prompt.processor.LONG_TEXT", 1000)
+    encoded = []
+    encode = type(processor.tokenizer).encode
+    monkeypatch.setattr(
+        type(processor.tokenizer), "encode", lambda self, text: encoded.append(text) or encode(self, text)
+    )
+    text = replace(processor.config.text, max_position_embeddings=300)
+    short = replace(processor, config=replace(processor.config, text=text))
+    with pytest.raises(GemmaError, match="the prompt has far more than the 300 tokens of the context: shorten it"):
+        short.prompt([{"role": "user", "content": "xyzq" * 2000}])
+    assert max(map(len, encoded)) == 1000
+    assert sum(map(len, encoded)) < 5000
+    monkeypatch.setattr("gemma4_mlx.prompt.processor.LONG_TEXT", 10**6)
+    words = [{"role": "user", "content": "What is this? " * 200}]
+    whole = processor.prompt(words).ids
+    monkeypatch.setattr("gemma4_mlx.prompt.processor.LONG_TEXT", 1000)
+    assert processor.prompt(words).ids == whole

@@ -36,6 +36,12 @@ ENDS = ("<eos>", "<turn|>", "<|tool_response>")
 LONGEST_TOKEN = 32
 """Characters of a token; none of the published vocabulary has more."""
 
+MARKUP = 10_000
+"""Characters of markup that a template may write beside texts; a text that is quoted has up to twice its own."""
+
+LONG_TEXT = 2**19
+"""Characters of a text that is tried in parts before it is encoded, which takes a second for each million."""
+
 BUDGETS_IN_WORDS = f"{', '.join(map(str, BUDGETS[:-1]))} or {BUDGETS[-1]}"
 MOST_FRAMES = 10_000
 
@@ -111,7 +117,7 @@ class Processor:
         return cls(
             config=config,
             tokenizer=tokenizer,
-            template=ChatTemplate.from_folder(folder, longest_text(config)),
+            template=ChatTemplate.from_folder(folder, 2 * longest_text(config) + MARKUP),
             media=MediaOptions.from_folder(folder),
             generation_config=_generation_config(folder, tokenizer, config.text.vocab_size),
         )
@@ -229,7 +235,7 @@ def load_part(part: MediaPart, options: MediaOptions) -> Media:
 
 def expand(rendered: str, media: Sequence[Media], tokenizer: Tokenizer, config: ModelConfig) -> Prompt:
     """Token ids of rendered text, each placeholder replaced by as many as its media have features."""
-    builder = _Builder(tokenizer, config.tokens)
+    builder = _Builder(tokenizer, config.tokens, config.text.max_position_embeddings)
     kinds = {config.tokens.image: Patches, config.tokens.audio: list, config.tokens.video: Video}
     waiting = iter(media)
     for id, text in tokenizer.pieces(rendered):
@@ -252,8 +258,8 @@ def expand(rendered: str, media: Sequence[Media], tokenizer: Tokenizer, config: 
 class _Builder:
     """Collects ids and spans. Plain text is encoded in one piece up to the next control token."""
 
-    def __init__(self, tokenizer: Tokenizer, tokens: TokenIds) -> None:
-        self._encode, self._tokens = tokenizer.encode, tokens
+    def __init__(self, tokenizer: Tokenizer, tokens: TokenIds, context: int) -> None:
+        self._tokenizer, self._tokens, self._context = tokenizer, tokens, context
         self._turn_id = tokenizer.control_ids.get(TURN)
         self._turns: list[int] = []
         self._ids: list[int] = []
@@ -285,6 +291,18 @@ class _Builder:
         else:
             for clip in item:
                 self._span("audio", tokens.audio, clip, tokens.audio_start, tokens.audio_end)
+
+    def _encode(self, text: str) -> list[int]:
+        """Ids of a text. Raises GemmaError at once for one that has far more than the context holds.
+
+        How many tokens a part has does not depend on the rest but for a few at its ends, so twice as many are too many.
+        """
+        count = 0
+        for start in range(0, len(text) if len(text) > LONG_TEXT else 0, LONG_TEXT):
+            count += len(self._tokenizer.encode(text[start : start + LONG_TEXT]))
+            if count > 2 * self._context:
+                raise GemmaError(f"the prompt has far more than the {self._context} tokens of the context: shorten it")
+        return self._tokenizer.encode(text)
 
     def _span(self, kind: MediaKind, id: int, features: Patches | np.ndarray, start: int, end: int) -> None:
         self.token(start)

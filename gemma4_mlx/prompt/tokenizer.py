@@ -72,8 +72,7 @@ class Tokenizer:
         self._byte_ids = {id: bytes([byte]) for byte, id in bytes_in_vocabulary.items() if id is not None}
         pattern = "|".join(re.escape(token) for token in sorted(self.control_ids, key=len, reverse=True))
         self._control = re.compile(f"({pattern})")
-        first_letters = "".join(sorted({token[0] for token in self.control_ids}))
-        self._quotable = re.compile(f"[{re.escape(first_letters)}{MARK}]")
+        self._quotable = (MARK, *sorted({token[0] for token in self.control_ids} - {MARK}))
 
     @classmethod
     def from_folder(cls, folder: Path, placeholders: Mapping[str, int]) -> "Tokenizer":
@@ -92,7 +91,9 @@ class Tokenizer:
 
     def quote(self, text: str) -> str:
         """Text that renders as itself: no control token can form in it."""
-        return self._quotable.sub(lambda match: match[0] + MARK, text)
+        for letter in self._quotable:
+            text = text.replace(letter, letter + MARK)
+        return text
 
     def pieces(self, rendered: str) -> Iterator[tuple[int | None, str]]:
         """Cuts rendered text into control tokens `(id, content)` and plain pieces `(None, text)`, quotes taken out."""
