@@ -426,3 +426,20 @@ def test_nobody_waits_for_the_tokenizer_if_the_model_can_not_be_loaded(
         api.load(folder)
     assert not go_on.is_set()
     go_on.set()
+
+
+@pytest.mark.parametrize("section", ["text_config", "vision_config"])
+def test_sizes_that_make_no_model(section: str, folder: Path) -> None:
+    name = {"text_config": "num_attention_heads", "vision_config": "patch_size"}[section]
+    sizes = json.loads((folder / "config.json").read_text())[section] | {name: 2**24, "head_dim": 2**20}
+    edit(folder / "config.json", **{section: sizes})
+    with pytest.raises(GemmaError, match=r"config\.json: its sizes make no model"):
+        api.load(folder)
+
+
+@pytest.mark.parametrize("ids", [[5000], [-1]])
+def test_ids_outside_of_the_embedding(ids: list[int], nano: Loaded) -> None:
+    with pytest.raises(GemmaError, match="ids must be from 0 to 1279"):
+        nano[0].embed(ids)
+    with pytest.raises(UsageError, match="prompt_ids must be ids from 0 to 1279"):
+        Sampler(GenerationOptions(repetition_penalty=1.1), 1280, [3, *ids])

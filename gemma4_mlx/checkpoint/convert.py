@@ -17,7 +17,7 @@ from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.card import model_card
 from gemma4_mlx.checkpoint.files import INDEX, some, weight_files
-from gemma4_mlx.checkpoint.load import FLOAT_TYPES, fit_weights, present_inputs, read_weights
+from gemma4_mlx.checkpoint.load import FLOAT_TYPES, build, fit_weights, present_inputs, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import JSON_BYTES, TOKENIZER_BYTES, ModelConfig, read_json, read_limited
@@ -110,7 +110,7 @@ class Conversion:
 
     def __init__(self, config: ModelConfig, options: ConvertOptions, weights: dict[str, mx.array]) -> None:
         """Fits the weights to the model. Raises GemmaError if they are others, or can't be changed as asked for."""
-        model = Gemma4Unified(present_inputs(config, weights))
+        model = build(Gemma4Unified, present_inputs(config, weights))
         self._options = options
         self.weight_count = sum(tensor.size for _, tensor in tree_flatten(model.parameters()))
         self._widths = {

@@ -1,10 +1,10 @@
 """Checkpoint folder -> model. Weights stay on disk until they are evaluated."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -18,6 +18,9 @@ from gemma4_mlx.config import DrafterConfig, ModelConfig, read_json, whole
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
+
+Config = TypeVar("Config")
+Model = TypeVar("Model")
 
 FLOAT_TYPES = (mx.float32, mx.float16, mx.bfloat16)
 VISION, AUDIO = ("vision_embedder.", "embed_vision."), ("embed_audio.",)
@@ -42,7 +45,7 @@ def open_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
     """
     config = ModelConfig.from_folder(folder)
     weights = read_weights(folder)
-    model = Gemma4Unified(present_inputs(config, weights))
+    model = build(Gemma4Unified, present_inputs(config, weights))
     fit_weights(model, config.quantization, weights)
     model.load_weights(list(weights.items()))
     if adapters is not None:
@@ -57,10 +60,18 @@ def open_drafter(folder: Path) -> Drafter:
     """
     config = DrafterConfig.from_folder(folder)
     weights = {name.removeprefix("language_model.model."): array for name, array in read_weights(folder).items()}
-    drafter = Drafter(config)
+    drafter = build(Drafter, config)
     fit_weights(drafter, config.quantization, weights)
     drafter.load_weights(list(weights.items()))
     return drafter.eval()
+
+
+def build(kind: Callable[[Config], Model], config: Config) -> Model:
+    """An empty model. Raises GemmaError for sizes that are possible alone, but not together."""
+    try:
+        return kind(config)
+    except (OverflowError, ValueError, RuntimeError) as error:
+        raise GemmaError(f"config.json: its sizes make no model ({shortened(one_line(error))})") from None
 
 
 def read_weights(folder: Path) -> dict[str, mx.array]:

@@ -22,6 +22,8 @@ class Sampler:
         self._bias = _suppression(options.suppress_tokens, vocab_size)
         self._seen = None
         if options.repetition_penalty != 1:
+            for id in (min(prompt_ids, default=0), max(prompt_ids, default=0)):
+                check_argument("prompt_ids", id, is_whole(id, 0, vocab_size - 1), f"ids from 0 to {vocab_size - 1}")
             self._seen = mx.zeros((1, vocab_size), dtype=mx.bool_)
             self._seen[:, mx.array(list(prompt_ids), dtype=mx.uint32)] = True
 

@@ -82,8 +82,12 @@ class Gemma4Unified(nn.Module):
         """Embeddings `(1, L, hidden)` of the ids at positions from `start` on, media features in their places.
 
         Every span must lie inside. Nothing is evaluated: projections, splice and what reads them stay one lazy graph.
+        Raises GemmaError for ids that the model does not have: MLX would look outside of its embedding.
         """
         tokens = np.asarray(ids, dtype=np.int32)
+        vocab_size = self.config.text.vocab_size
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocab_size:
+            raise GemmaError(f"ids must be from 0 to {vocab_size - 1}, not {tokens.min()} to {tokens.max()}")
         for span in spans:
             tokens[span.start - start : span.stop - start] = self.config.tokens.pad
         text = self.language_model.model.embed(mx.array(tokens)[None])

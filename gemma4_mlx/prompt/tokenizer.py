@@ -109,6 +109,8 @@ class Tokenizer:
             return self._backend.encode(text, add_special_tokens=False).ids
         except TypeError:  # what the library says of surrogates
             raise GemmaError(f"a text has half a character in it: {shortened(ascii(text))}") from None
+        except Exception as error:  # the library raises bare Exception
+            raise GemmaError(f"tokenizer.json: it can't encode a text ({shortened(one_line(error))})") from None
 
     def check_ids(self, vocab_size: int) -> None:
         """Raise GemmaError if the tokenizer has a token that a model of this vocabulary has no embedding of."""
