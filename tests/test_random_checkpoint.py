@@ -98,7 +98,7 @@ def test_the_command_changes_the_shape_of_a_preset(tmp_path: Path, monkeypatch: 
 
 
 def test_the_command_takes_other_bits_than_the_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = ["--layers", "1", "--hidden", "64", "--mlp", "64", "--heads", "2", "--vocab", "800"]
+    small = ["--layers", "1", "--hidden", "64", "--mlp", "64", "--heads", "8", "--vocab", "800"]
     run(monkeypatch, str(tmp_path / "six"), "--preset", "12b-4bit", "--bits", "6", *small)
     run(monkeypatch, str(tmp_path / "plain"), "--preset", "12b", *small)
     six, plain = ModelConfig.from_folder(tmp_path / "six"), ModelConfig.from_folder(tmp_path / "plain")
