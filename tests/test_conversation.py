@@ -19,6 +19,7 @@ from gemma4_mlx.commands.generate import make_parser, messages
 from gemma4_mlx.commands.options import media_options
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.video import load_video
+from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.prompt import Prompt
 
@@ -35,9 +36,13 @@ def note(tmp_path: Path) -> str:
     return str(tmp_path / "note.wav")
 
 
+NO_MODEL = object.__new__(Gemma4Unified)
+"""A model by its type alone: none is asked."""
+
+
 def of_the_api(processor: Processor, monkeypatch: pytest.MonkeyPatch, **media: Any) -> Prompt:
     monkeypatch.setattr(api, "stream", lambda model, tokenizer, prompt, *rest, **more: prompt)
-    return api.stream_generate(None, processor, "What happens?", **media)  # type: ignore[arg-type, return-value]
+    return api.stream_generate(NO_MODEL, processor, "What happens?", **media)  # type: ignore[return-value]
 
 
 def of_the_command(processor: Processor, *options: str) -> Prompt:
@@ -227,3 +232,12 @@ def test_a_saved_conversation_is_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "talk.json").chmod(0o640)
     conversation.save(message, str(tmp_path / "talk.json"))
     assert (tmp_path / "talk.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_that_is_too_large_is_not_read(
+    processor: Processor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "MOST_BYTES", 3_000_000)
+    (tmp_path / "talk.json").write_text(" " * 3_000_001)
+    with pytest.raises(GemmaError, match=r"talk\.json: is larger than the 3 MB that a conversation may have"):
+        conversation.load(str(tmp_path / "talk.json"), processor.media)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "Part", "attach", "load", "save", "user_turn"]
 
+MOST_BYTES = 256_000_000
+"""Of a conversation's file, media as data: addresses included."""
+
 
 def attach(kind: "MediaKind", source: str, options: "MediaOptions") -> list[Part]:
     """Decodes a file or address: its part, and for a film with sound another one. Raises GemmaError."""
@@ -47,6 +50,8 @@ def load(path: str, options: "MediaOptions", allow: Callable[[Sequence[str]], bo
         file = Path(path).expanduser()
         if file.exists() and not file.is_file():
             raise GemmaError(f"{path}: is a folder, a device or a pipe, not a file")
+        if file.exists() and file.stat().st_size > MOST_BYTES:
+            raise GemmaError(f"{path}: is larger than the {MOST_BYTES // 10**6} MB that a conversation may have")
         messages = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise GemmaError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None

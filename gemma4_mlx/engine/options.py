@@ -65,6 +65,7 @@ class GenerationOptions:
             object.__setattr__(self, "stop", (self.stop,))
         self._check_kinds()
         self._check_numbers()
+        self._check("constrain_calls", isinstance(self.constrain_calls, bool), "True or False")
 
     def _check_kinds(self) -> None:
         for name in ("eos_ids", "suppress_tokens"):
