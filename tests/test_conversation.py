@@ -36,7 +36,7 @@ def note(tmp_path: Path) -> str:
     return str(tmp_path / "note.wav")
 
 
-NO_MODEL = object.__new__(Gemma4Unified)
+NO_MODEL = Gemma4Unified.__new__(Gemma4Unified)
 """A model by its type alone: none is asked."""
 
 
