@@ -12,12 +12,13 @@ from mlx.utils import tree_flatten
 
 from benchmarks.random_checkpoint import full_size_config
 from gemma4_mlx.checkpoint import convert as conversion
-from gemma4_mlx.checkpoint.convert import ConvertOptions, convert
+from gemma4_mlx.checkpoint.convert import ConvertOptions, convert, new_folder
 from gemma4_mlx.checkpoint.load import open_model, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, is_spared
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.commands.convert import main
 from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.errors import GemmaError
 
 LAYER = "language_model.model.layers"
 
@@ -253,3 +254,16 @@ def test_an_empty_folder_is_a_target(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "out", ConvertOptions())
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert np.array_equal(logits(tmp_path / "out"), logits(source))
+
+
+def test_a_planted_link_or_folder_is_not_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".new.unfinished").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GemmaError, match=r"\.new\.unfinished: is a link"), new_folder(tmp_path / "new"):
+        pass
+    (tmp_path / ".new.unfinished").unlink()
+    (tmp_path / ".new.unfinished").mkdir()
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(GemmaError, match=r"\.new\.unfinished: belongs to another user"), new_folder(tmp_path / "new"):
+        pass
+    assert not list((tmp_path / "elsewhere").iterdir())

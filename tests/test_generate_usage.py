@@ -129,3 +129,30 @@ def test_a_wrong_schema_is_told_before_the_model_is_looked_for(
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", "/nowhere/at/all", "-p", "x", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "notes"),
+    [
+        (
+            ["--fps", "1", "--no-soundtrack"],
+            ["--fps has no effect without --video", "--no-soundtrack has no effect without --video"],
+        ),
+        (["--image-tokens", "70"], ["--image-tokens has no effect without --image"]),
+        (["--yes"], ["--yes has no effect without --mcp"]),
+        (["--no-constrain-calls"], ["--no-constrain-calls has no effect without --mcp"]),
+        (
+            ["--temp", "0", "--top-k", "5", "--seed", "0"],
+            ["--top-k has no effect without --temp over 0", "--seed has no effect without --temp over 0"],
+        ),
+        (["--kv-group-size", "32"], ["--kv-group-size has no effect without --kv-bits 8 or 4"]),
+        (["--kv-group-size", "32", "--kv-bits", "8"], []),
+        (["--temp", "1", "--top-k", "5"], []),
+    ],
+)
+def test_options_without_effect_are_told(
+    folder: str, options: list[str], notes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "-p", "x", "--max-tokens", "1", *options) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "effect" in line]
+    assert told == [f"note: {line}" for line in notes]

@@ -212,8 +212,13 @@ def new_folder(target: Path, size: int = 0) -> Iterator[Path]:
 @contextmanager
 def _only_writer(folder: Path, target: Path) -> Iterator[None]:
     """Locks the folder. The lock ends with the process, however that ends."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        raise GemmaError(f"{folder}: is a link, not a folder of a conversion that was broken off; remove it") from None
+    try:
+        if os.fstat(handle).st_uid != os.geteuid():
+            raise GemmaError(f"{folder}: belongs to another user; choose another folder for the result")
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:

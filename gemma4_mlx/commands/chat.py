@@ -12,6 +12,7 @@ from gemma4_mlx.commands.options import (
     add_common_options,
     given_drafter,
     model_name,
+    note_options_without_effect,
     reply_options,
 )
 from gemma4_mlx.commands.talk import Chat
@@ -41,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
 def converse(args: argparse.Namespace) -> int:
     """Talks until Ctrl-D, /exit or the end of standard input. A script is told at its end that a line of it failed."""
     check_tool_usage(args)
+    note_options_without_effect(args)
     chat = open_chat(args)
     with open_tools(args, chat.terminal) as chat.toolbox:
         if args.plan:

@@ -15,6 +15,7 @@ from gemma4_mlx.commands.options import (
     given_drafter,
     media_options,
     model_name,
+    note_options_without_effect,
     reply_options,
 )
 from gemma4_mlx.commands.planning import show_plan
@@ -85,6 +86,7 @@ def answer(args: argparse.Namespace) -> int:
     """Loads, asks, prints. Ctrl-C keeps what was said."""
     started = time.perf_counter()
     check_usage(args)
+    note_options_without_effect(args)
     schema = given_schema(args)
     read_stdin(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.commands.planning import add_memory_options, memory_options
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, note
 
 if TYPE_CHECKING:
     from gemma4_mlx.model.drafter import Drafter
@@ -108,6 +108,27 @@ def reply_options(args: argparse.Namespace) -> dict[str, Any]:
         "constrain_calls",
     )
     return {name: getattr(args, name) for name in names} | memory_options(args)
+
+
+def note_options_without_effect(args: argparse.Namespace) -> None:
+    """Say which options change nothing, as what they are for was not given. In a chat media may come later."""
+    no_film = [] if getattr(args, "video", True) else ["--fps", "--max-frames", "--no-soundtrack"]
+    no_image = [] if getattr(args, "image", True) else ["--image-tokens"]
+    no_tools = ["--yes", "--no-constrain-calls"] if args.mcp is None else []
+    greedy = ["--top-k", "--top-p", "--min-p", "--seed"] if args.temperature == 0 else []
+    missing = {"--video": no_film, "--image": no_image, "--mcp": no_tools, "--temp over 0": greedy}
+    missing["--kv-bits 8 or 4"] = ["--kv-group-size"] if args.kv_bits in (None, "none") else []
+    for cure, flags in missing.items():
+        for flag in flags:
+            if _is_given(args, flag):
+                note(f"{flag} has no effect without {cure}")
+
+
+def _is_given(args: argparse.Namespace, flag: str) -> bool:
+    if flag == "--no-constrain-calls":
+        return args.constrain_calls is False
+    value = getattr(args, flag[2:].replace("-", "_"))
+    return value is not None and value is not False
 
 
 def _template_variables(text: str) -> Mapping[str, Any]:
