@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from threading import Thread
 from types import UnionType
@@ -90,6 +91,13 @@ def _check_kinds(kinds: type | UnionType, **given: object) -> None:
             raise UsageError(f"{name} can't be {type(value).__name__}; it must be {getattr(kinds, '__name__', kinds)}")
 
 
+def _as_list(media: Any) -> Sequence[Any]:
+    """Several media; a path, an address, bytes, an array or `(samples, rate)` alone is one of them."""
+    is_sound = isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], Real)
+    several = isinstance(media, Sequence) and not isinstance(media, str | bytes | bytearray | memoryview)
+    return media if several and not is_sound else [media]
+
+
 def _check_process() -> None:
     """Raises GemmaError in a fork of a process that used MLX: its threads are not there, and it would wait for them."""
     if _USED_IN.setdefault("pid", os.getpid()) != os.getpid():
@@ -142,9 +150,9 @@ def stream_generate(
     processor: Processor,
     prompt: Messages | Prompt,
     *,
-    images: Sequence[Any] = (),
-    audio: Sequence[Any] = (),
-    videos: Sequence[Any] = (),
+    images: Any = (),
+    audio: Any = (),
+    videos: Any = (),
     tools: Sequence[AnyTool] | None = None,
     enable_thinking: bool = False,
     prefill_response: str = "",
@@ -158,21 +166,21 @@ def stream_generate(
 ) -> Iterator[Response]:
     """Yields the reply to a question or conversation piece by piece.
 
-    `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, or what is decoded already) go with a question given
-    as text: pictures and films before it, sounds after it, films' own too. `tools` are declared to the model, not run:
-    see `run_agent`. With `json_schema` the answer is JSON that validates against it. `options` are fields of
-    GenerationOptions; what is not given comes from the checkpoint. A `session` given again with a longer conversation
-    reads only what is new; a `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. What is
-    meant as a call and is none comes as `malformed`, in place of `call`. Raises
-    GemmaError for input that can't be read, and behind the last piece where the reply ends before its JSON does;
-    UsageError for options out of range.
+    `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, arrays, sound as `(samples, rate)`, or what is
+    decoded already: one, or a list) go with a question given as text: pictures and films before it, sounds after it,
+    films' own too. `tools` are declared to the model, not run: see `run_agent`. With `json_schema` the answer is JSON
+    that validates against it. `options` are fields of GenerationOptions; what is not given comes from the checkpoint. A
+    `session` given again with a longer conversation reads only what is new; a `drafter` guesses tokens ahead. A
+    `Prompt` of the processor is read as it is. What is meant as a call and is none comes as `malformed`, in place of
+    `call`. Raises GemmaError for input that can't be read, and behind the last piece where the reply ends before its
+    JSON does; UsageError for options out of range.
     """
     _check_process()
     _check_kinds(Gemma4Unified, model=model)
     _check_kinds(Processor, processor=processor)
     _check_kinds(str, prefill_response=prefill_response)
     _check_kinds(bool, enable_thinking=enable_thinking)
-    _check_kinds(Sequence, images=images, audio=audio, videos=videos)
+    images, audio, videos = _as_list(images), _as_list(audio), _as_list(videos)
     _check_kinds(Mapping | None, template_variables=template_variables)
     _check_kinds(MediaOptions | None, media=media)
     _check_kinds(Session | None, session=session)

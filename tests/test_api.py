@@ -22,6 +22,7 @@ from gemma4_mlx.prompt.calls import MalformedCall
 
 ROOT = Path(__file__).resolve().parent.parent
 SQUARE = Image.new("RGB", (48, 48), "blue")
+PHOTO = ROOT / "examples" / "photo.png"
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +233,21 @@ def test_a_fork_says_that_it_can_not_use_mlx() -> None:
     )
     line = 'GemmaError a fork of a process that has used MLX can\'t use it: start processes with multiprocessing.get_context("spawn"), or fork before the model is loaded\n'  # noqa: E501
     assert done.stdout == f"{line}{line}True\n"
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        {"images": str(PHOTO)},
+        {"images": PHOTO},
+        {"images": PHOTO.read_bytes()},
+        {"images": SQUARE},
+        {"audio": (np.zeros(16_000, np.float32), 16_000)},
+        {"audio": (mx.zeros(16_000), 16_000)},
+    ],
+)
+def test_a_single_file_needs_no_list(both: tuple[Any, Any], media: dict[str, Any]) -> None:
+    several = {kind: [file] for kind, file in media.items()}
+    options: dict[str, Any] = {"max_tokens": 3, "temperature": 0, "eos_ids": ()}
+    alone = gemma4_mlx.generate(*both, "?", **media, **options)
+    assert alone == gemma4_mlx.generate(*both, "?", **several, **options)

@@ -110,7 +110,7 @@ def test_wrong_options_are_repeated_without_hidden_characters(capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         execute(lambda _: 0, "--debug", "\x1b[2J\u202egpj.exe")
     assert ended.value.code == 2
-    assert capsys.readouterr().err.endswith("error: unrecognized arguments: \u241b[2J\ufffdgpj.exe\n")
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: \u241b[2J\ufffdgpj.exe; see --help\n")
 
 
 def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`python -m gemma4_mlx.generate` used wrongly: one line on stderr, nothing on stdout, and the exit code."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,11 @@ def test_argparse_errors_exit_with_2(option: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         main(["-p", "x", option])
     assert ended.value.code == 2
-    assert capsys.readouterr().out == ""
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.endswith("; see --help\n")
+    assert shown.err.count("\n") == 1
 
 
 def test_without_a_model_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,3 +161,15 @@ def test_options_without_effect_are_told(
     assert run(folder, "-p", "x", "--max-tokens", "1", *options) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "effect" in line]
     assert told == [f"note: {line}" for line in notes]
+
+
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_question_is_an_error(
+    folder: str, prompt: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "error: the prompt is empty, and there is no image, audio or video: ask something\n"
+    assert run(folder, "-p", prompt) == 2
+    assert capsys.readouterr() == ("", line)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(prompt.encode())))
+    assert run(folder, "-p", "-") == 2
+    assert capsys.readouterr() == ("", line)

@@ -106,13 +106,16 @@ def _run(
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options. What argparse says of wrong ones repeats them, and names of files can be somebody else's."""
+    """The options; wrong ones are one line. It repeats them, and names of files can be somebody else's."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
             return parser.parse_args(argv)
-    finally:
-        sys.stderr.write(replace_hidden(said.getvalue(), symbol))
+    except SystemExit:
+        problem = said.getvalue().partition(f"{parser.prog}: error: ")[2]
+        if problem:
+            print(f"error: {replace_hidden(' '.join(problem.split()), symbol)}; see --help", file=sys.stderr)
+        raise
 
 
 def explained(error: BaseException) -> str:

@@ -229,6 +229,7 @@ def check_usage(args: argparse.Namespace) -> None:
     """Raises UsageError for what can be told before anything is loaded."""
     if args.prompt is None:
         raise UsageError("no prompt: give --prompt TEXT, or --prompt - to read it from standard input")
+    check_question(args)
     if [args.prompt, *args.image, *args.audio, *args.video].count(STDIN) > 1:
         raise UsageError("standard input can be read once: only one option may be -")
     if args.thinking_budget is not None and not args.enable_thinking:
@@ -239,6 +240,12 @@ def check_usage(args: argparse.Namespace) -> None:
     from gemma4_mlx.engine.options import GenerationOptions
 
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
+
+
+def check_question(args: argparse.Namespace) -> None:
+    """Raise UsageError if nothing is asked."""
+    if not (args.prompt.strip() or args.image or args.audio or args.video):
+        raise UsageError("the prompt is empty, and there is no image, audio or video: ask something")
 
 
 def given_schema(args: argparse.Namespace) -> Any:
@@ -267,6 +274,7 @@ def read_stdin(args: argparse.Namespace) -> None:
             raise GemmaError(
                 "standard input is not UTF-8 text; media go to --image -, --audio - or --video -"
             ) from None
+        check_question(args)
     for sources in (args.image, args.audio, args.video):
         if STDIN in sources:
             sources[sources.index(STDIN)] = sys.stdin.buffer
