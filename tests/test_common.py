@@ -3,9 +3,12 @@
 import argparse
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
+import tty
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,3 +244,25 @@ def test_handlers_are_those_of_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     assert say("done") == 0
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_terminal_that_was_left_raw_is_restored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outer, inner = pty.openpty()
+    kept, before = os.dup(0), termios.tcgetattr(inner)
+
+    def end_in_raw_mode(_: argparse.Namespace) -> int:
+        tty.setraw(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    os.dup2(inner, 0)
+    try:
+        assert execute(end_in_raw_mode) == 143
+        assert termios.tcgetattr(inner) == before
+    finally:
+        os.dup2(kept, 0)
+        for number in (kept, outer, inner):
+            os.close(number)
+    assert capsys.readouterr().out == "\x1b[?2004l\x1b[?25h"

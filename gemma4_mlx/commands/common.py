@@ -6,16 +6,19 @@ import logging
 import os
 import signal
 import sys
+import termios
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
+from typing import Any
 
 from gemma4_mlx.characters import replace_hidden, symbol
 from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, 130
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+NO_PASTE_MARKS, SHOW_CURSOR = "\x1b[?2004l", "\x1b[?25h"
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -41,6 +44,7 @@ def run(
     SIGTERM and SIGHUP end the command like an exception, so that it restores the terminal and removes what is
     unfinished; the exit code is 128 more than the signal's number.
     """
+    terminal = terminal_settings()
     with told_to_end() as signals:
         code = EXIT_FAILED
         try:
@@ -49,6 +53,7 @@ def run(
             if not signals:
                 raise
         if signals:
+            restore_terminal(terminal)
             discard_stdout()
             return EXIT_SIGNAL + signals[0]
         return code
@@ -73,6 +78,22 @@ def told_to_end() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def terminal_settings() -> list[Any] | None:
+    """How the terminal of standard input is set; None if there is none."""
+    with suppress(termios.error, OSError):
+        return termios.tcgetattr(0)
+    return None
+
+
+def restore_terminal(settings: list[Any] | None) -> None:
+    """Set the terminal as it was: a signal may come in the midst of the line editor's own restoring."""
+    if settings is None or terminal_settings() in (None, settings):
+        return
+    with suppress(termios.error, OSError):
+        termios.tcsetattr(0, termios.TCSANOW, settings)
+        sys.stdout.write(NO_PASTE_MARKS + SHOW_CURSOR)
 
 
 def _run(
