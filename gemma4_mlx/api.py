@@ -91,8 +91,13 @@ def _check_kinds(kinds: type | UnionType, **given: object) -> None:
             raise UsageError(f"{name} can't be {type(value).__name__}; it must be {getattr(kinds, '__name__', kinds)}")
 
 
-def _as_list(media: Any) -> Sequence[Any]:
-    """Several media; a path, an address, bytes, an array or `(samples, rate)` alone is one of them."""
+def _as_list(name: str, media: Any) -> Sequence[Any]:
+    """Several media; a path, an address, bytes, an array or `(samples, rate)` alone is one of them.
+
+    Raises UsageError that names the argument for what can't be a medium.
+    """
+    if media is None or isinstance(media, Real | Mapping):
+        raise UsageError(f"{name} can't be {type(media).__name__}; give a path, or a list of paths")
     is_sound = isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], Real)
     several = isinstance(media, Sequence) and not isinstance(media, str | bytes | bytearray | memoryview)
     return media if several and not is_sound else [media]
@@ -180,7 +185,7 @@ def stream_generate(
     _check_kinds(Processor, processor=processor)
     _check_kinds(str, prefill_response=prefill_response)
     _check_kinds(bool, enable_thinking=enable_thinking)
-    images, audio, videos = _as_list(images), _as_list(audio), _as_list(videos)
+    images, audio, videos = _as_list("images", images), _as_list("audio", audio), _as_list("videos", videos)
     _check_kinds(Mapping | None, template_variables=template_variables)
     _check_kinds(MediaOptions | None, media=media)
     _check_kinds(Session | None, session=session)
