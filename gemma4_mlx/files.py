@@ -1,17 +1,20 @@
-"""Files written whole or not at all: what is there stays until the new one is complete, and no reader sees a part.
+"""Files read within limits, and written whole or not at all: no reader sees a part of a new one.
 
 The unfinished file lies in the same folder under a name that nobody can foresee, so that no link can wait for it. It is
 locked as long as its writer lives; whoever writes into the folder later removes those of writers that were killed.
 """
 
+import codecs
 import errno
 import fcntl
+import json
 import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from gemma4_mlx.errors import GemmaError, one_line
 
@@ -127,3 +130,80 @@ def _remove_unlocked(path: str) -> None:
 def _cure(error: BaseException) -> str:
     full = error.errno in FULL if isinstance(error, OSError) else isinstance(error, RuntimeError)
     return "is the disk full?" if full else "choose another name or place"
+
+
+JSON_BYTES = 8_000_000
+"""Bytes that a JSON file may have at most: a checkpoint's index has 0.1 MB."""
+
+TOKENIZER_BYTES = 64_000_000
+"""The same for a tokenizer.json: the published one has 32 MB."""
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file to read.
+
+    Raises:
+        OSError: it can't be opened.
+        ValueError: it is a device or a pipe.
+    """
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  # whoever asked closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("a device or a pipe; give an ordinary file")
+    return file
+
+
+def read_limited(path: str | Path, most: int) -> bytes:
+    """Read a regular file. Raise OSError or ValueError if it can't be read, or has more than `most` bytes."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > most else file.read(most + 1)
+    if max(len(data), size) > most:
+        raise ValueError(f"more than the {most / 1e6:g} MB that it may have")
+    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_given_json(
+    path: str | Path, name: str, most: int = JSON_BYTES, *, pairs: Callable[[list[tuple[str, Any]]], Any] = dict
+) -> Any:
+    """The JSON in a file that somebody gave, of at most `most` bytes; errors call it by `name`.
+
+    `pairs` makes the value of an object, and may raise ValueError. Raises GemmaError if there is no JSON in it.
+    """
+    try:
+        return json.loads(decode(read_limited(Path(path).expanduser(), most)), object_pairs_hook=pairs)
+    except (OSError, ValueError, RecursionError, RuntimeError) as error:  # the last where there is no home folder
+        raise GemmaError(f"{name}: not a readable JSON file ({one_line(error)})") from None
+
+
+def read_json(path: Path, most: int = JSON_BYTES) -> dict[str, Any]:
+    """The JSON object in a checkpoint's file. Raises GemmaError where there is none."""
+    if not path.exists():
+        where = f"{path.parent}: no {path.name} there"
+        raise GemmaError(f"{where}; give the folder of a checkpoint, or a Hub repository's name")
+    value = read_given_json(path, str(path), most)
+    if not isinstance(value, dict):
+        raise GemmaError(f"{path}: a JSON object is expected, not {type(value).__name__}")
+    return value
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+
+
+def check_content(beginning: bytes) -> None:
+    """Raises ValueError for the beginning of a Git LFS pointer, which a clone has in place of a large file."""
+    if beginning.startswith(LFS_POINTER):
+        raise ValueError("only a Git LFS pointer to it; run git lfs pull there")
+
+
+def decode(data: bytes) -> str:
+    """The text of a file: UTF-8, or what a byte order mark at its beginning says. Raises ValueError."""
+    check_content(data)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")

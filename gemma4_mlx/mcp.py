@@ -12,8 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.config import read_given_json
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
+from gemma4_mlx.files import read_given_json
 from gemma4_mlx.mcp_server import Server, ServerProcess
 from gemma4_mlx.prompt.tools import Tool, readable_tool
 

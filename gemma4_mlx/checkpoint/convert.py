@@ -20,9 +20,9 @@ from gemma4_mlx.checkpoint.files import INDEX, some, weight_files
 from gemma4_mlx.checkpoint.load import FLOAT_TYPES, build, fit_weights, present_inputs, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
-from gemma4_mlx.config import JSON_BYTES, TOKENIZER_BYTES, ModelConfig, read_json, read_limited
+from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
-from gemma4_mlx.files import write_atomically
+from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, write_atomically
 from gemma4_mlx.model.unified import Gemma4Unified
 
 COPIED = (

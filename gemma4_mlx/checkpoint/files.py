@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma4_mlx.config import check_content, open_regular, read_json
 from gemma4_mlx.errors import GemmaError, note
+from gemma4_mlx.files import check_content, open_regular, read_json
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 SHARD = re.compile(r"model-(\d+)-of-(\d+)\.safetensors")

@@ -14,8 +14,9 @@ from gemma4_mlx.checkpoint.files import LISTED, check_header, some, weight_files
 from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.checkpoint.packing import Packing, read_packing
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
-from gemma4_mlx.config import DrafterConfig, ModelConfig, read_json, whole
+from gemma4_mlx.config import DrafterConfig, ModelConfig, whole
 from gemma4_mlx.errors import GemmaError, note, one_line, shortened
+from gemma4_mlx.files import read_json
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 

@@ -23,8 +23,8 @@ from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.reply import Reply, json_text
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
-from gemma4_mlx.config import read_given_json
 from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.files import read_given_json
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult

@@ -16,10 +16,10 @@ from typing import IO, Any, get_args
 import mlx.core as mx
 import numpy as np
 
-from gemma4_mlx.config import TextConfig, open_regular
+from gemma4_mlx.config import TextConfig
 from gemma4_mlx.engine.session import Session, Snapshot
 from gemma4_mlx.errors import GemmaError, is_whole, one_line, shortened
-from gemma4_mlx.files import write_atomically
+from gemma4_mlx.files import open_regular, write_atomically
 from gemma4_mlx.model.cache import Cache, SlidingCache
 from gemma4_mlx.model.fingerprint import fingerprint
 from gemma4_mlx.model.unified import Gemma4Unified

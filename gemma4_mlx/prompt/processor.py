@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gemma4_mlx.config import LARGEST, ModelConfig, TokenIds, read_json, whole
+from gemma4_mlx.config import LARGEST, ModelConfig, TokenIds, whole
 from gemma4_mlx.errors import GemmaError, check_argument, is_real, is_whole, note, shortened
+from gemma4_mlx.files import read_json
 from gemma4_mlx.media.images import BUDGETS, Patches
 from gemma4_mlx.media.sources import MediaLimits
 from gemma4_mlx.media.video import Video

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.config import decode, read_json, read_limited
 from gemma4_mlx.errors import GemmaError, note, one_line
+from gemma4_mlx.files import decode, read_json, read_limited
 
 TEMPLATE_BYTES = 400_000
 """Bytes that a template may have at most; the published one has 19 kB."""

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.config import LARGEST, TOKENIZER_BYTES, decode, read_json, read_limited
+from gemma4_mlx.config import LARGEST
 from gemma4_mlx.errors import GemmaError, one_line, shortened
+from gemma4_mlx.files import TOKENIZER_BYTES, decode, read_json, read_limited
 
 if TYPE_CHECKING:
     import tokenizers
