@@ -251,6 +251,7 @@ def test_a_terminal_that_was_left_raw_is_restored(
 ) -> None:
     outer, inner = pty.openpty()
     kept, before = os.dup(0), termios.tcgetattr(inner)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def end_in_raw_mode(_: argparse.Namespace) -> int:
         tty.setraw(0)
@@ -262,6 +263,8 @@ def test_a_terminal_that_was_left_raw_is_restored(
         assert execute(end_in_raw_mode) == 143
         assert termios.tcgetattr(inner) == before
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         os.dup2(kept, 0)
         for number in (kept, outer, inner):
             os.close(number)

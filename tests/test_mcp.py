@@ -196,7 +196,7 @@ CALLED = {
     "requests for ever": "MCP server requests for ever was ended: it wrote too much that answers nothing",
     "exit": "MCP server exit ended with exit code 3: KeyError: 'disk'",
     "killed": "MCP server killed was ended by SIGKILL",
-    "closes": "MCP server closes was ended by SIGTERM",
+    "closes": "MCP server closes",  # and how it ended, or that its connection is closed: whichever is known first
     "error": "MCP server error: no such ?[2Jfile",
     "is error": "no such file",
     "input": "it asks for more than a tool's arguments, which nobody here can give",

@@ -77,7 +77,7 @@ def told_to_end() -> Iterator[list[int]]:
         yield received
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if received else handler)  # one more must not cut the ending short
 
 
 def terminal_settings() -> list[Any] | None:
