@@ -4,7 +4,7 @@ python -m benchmarks.nano [--model FOLDER] [--bits 8 4] [--kv-bits 8 4] [--sampl
 
 Phrasings, voices and cities are held out unless --seen asks for training's own (on fresh cases). With --bits, quantized
 copies answer the same cases side by side; with --kv-bits, the model with quantized caches. Spoken digits need the
-recorded voices of training/README.md.
+recorded voices of train_nano/README.md.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from gemma4_mlx.media.video import Video
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.reply import CALL_END, CALL_START
-from training.data import mixture
-from training.data.sample import Clip, Picture, Sample
+from train_nano.data import mixture
+from train_nano.data.sample import Clip, Picture, Sample
 
 LONGEST_ANSWER = 160
 Subject = tuple[Gemma4Unified, Processor, KVBits]

@@ -27,7 +27,7 @@ from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.model.unified import Gemma4Unified
 
-TEMPLATE = Path(__file__).parent.parent / "training" / "chat_template.jinja"
+TEMPLATE = Path(__file__).parent.parent / "train_nano" / "chat_template.jinja"
 CHUNK = 1 << 24
 """Random numbers drawn at once."""
 

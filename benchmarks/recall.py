@@ -19,7 +19,7 @@ from typing import Any
 from gemma4_mlx.api import load, stream_generate
 from gemma4_mlx.engine import session_file
 from gemma4_mlx.engine.session import Session
-from training.data import words
+from train_nano.data import words
 
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ONE_PASS = 16384

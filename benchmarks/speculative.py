@@ -35,8 +35,8 @@ from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.prompt import Prompt
-from training.data import mixture
-from training.data.sample import Sample
+from train_nano.data import mixture
+from train_nano.data.sample import Sample
 
 LONG_TASKS = ("see", "talk", "copy", "sum", "recall", "recall of several", "tool call", "tool answer", "json")
 """Tasks whose replies have 8 to 28 tokens in the mean; those of the others have 2 to 7."""

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from training.data import mixed, phrases, pictures, speaking, texts, tools, voices, words
+from train_nano.data import mixed, phrases, pictures, speaking, texts, tools, voices, words
 
 DRAWS = 2000
 
