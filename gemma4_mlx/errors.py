@@ -34,6 +34,13 @@ class DoesNotFitError(GemmaError):
     exit_code = 3
 
 
+class MissingPackageError(GemmaError):
+    """What is asked for needs a package that is not installed with the others."""
+
+    def __init__(self, what: str, requirement: str) -> None:
+        super().__init__(f"{what} need one more package: pip install '{requirement}'")
+
+
 class Terminated(SystemExit):
     """The process was told to end. Tools may raise SystemExit, which ends only their call."""
 

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_mlx.errors import GemmaError, note, one_line, shortened
+from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
 from gemma4_mlx.files import read_given_json
 from gemma4_mlx.mcp_server import Server, ServerProcess
 from gemma4_mlx.prompt.tools import Tool, readable_tool
@@ -116,7 +116,7 @@ def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
         import mcp  # noqa: F401
         from anyio.from_thread import start_blocking_portal
     except ImportError:
-        raise GemmaError('MCP servers need the package mcp: pip install "gemma4-mlx[mcp]"') from None
+        raise MissingPackageError("MCP servers", "mcp>=2") from None
     logging.getLogger("mcp").addHandler(logging.NullHandler())  # without one Python prints its tracebacks
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())

@@ -15,7 +15,7 @@ from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.checkpoint.packing import Packing, read_packing
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
 from gemma4_mlx.config import DrafterConfig, ModelConfig, whole
-from gemma4_mlx.errors import GemmaError, note, one_line, shortened
+from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
 from gemma4_mlx.files import read_json
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -213,8 +213,10 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
     path = folder / "adapters.safetensors"
     if not (folder / "adapter_config.json").is_file() or not path.is_file():
         raise GemmaError(f"{folder}: adapter_config.json and adapters.safetensors are expected there")
-    from mlx_lm.tuner.utils import load_adapters as attach
-
+    try:
+        from mlx_lm.tuner.utils import load_adapters as attach
+    except ImportError:
+        raise MissingPackageError("LoRA adapters", "mlx-lm>=0.32.2") from None
     try:
         _check_scale(folder / "adapter_config.json")
         given = _read_tensors(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from gemma4_mlx.config import TextConfig
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, MissingPackageError
 from gemma4_mlx.files import write_atomically
 from gemma4_mlx.measure.fill import cache_bytes
 from gemma4_mlx.measure.report import Report, Row
@@ -23,11 +23,11 @@ BLUE, ORANGE, GREEN, GREY = "#2a6f97", "#d1495b", "#4f772d", "#777777"
 
 
 def require_matplotlib() -> None:
-    """Raises GemmaError where it is not installed: before a long run, not after it."""
+    """Raise MissingPackageError if it is not installed: before a long run, not after it."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise GemmaError("--plot needs one more package: pip install 'gemma4-mlx[plot]'") from None
+        raise MissingPackageError("plots", "matplotlib>=3.10") from None
 
 
 def draw(report: Report, text: TextConfig, dtype: mx.Dtype, path: Path) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, MissingPackageError
 from gemma4_mlx.media import heif, jpeg, webp
 from gemma4_mlx.media.pixels import keep_levels, orientation_of
 from gemma4_mlx.media.png import SIGNATURE, Png, metadata_png, plain_png, read_png
@@ -144,7 +144,7 @@ def _heif_decoder(name: str, head: bytes) -> Open:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
-        raise GemmaError(f"{name}: HEIC images need one more package: pip install 'gemma4-mlx[heic]'") from error
+        raise MissingPackageError(f"{name}: HEIC images", "pillow-heif>=1.1") from error
     return HeifImageFile
 
 

@@ -306,5 +306,5 @@ def test_heic_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyP
         return real_import(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", no_heif)
-    with pytest.raises(GemmaError, match=r"bytes: HEIC images need one more package: pip install 'gemma4-mlx\[heic\]'"):
+    with pytest.raises(GemmaError, match=r"bytes: HEIC images need one more package: pip install 'pillow-heif>=1.1'"):
         load_image(b"\0\0\0\x18ftypheic" + bytes(40))

@@ -1,0 +1,81 @@
+"""Packages that only a part of the users need: without one, its use says in a line how to get it."""
+
+import ast
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import gemma4_mlx
+from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.mcp import open_servers
+from gemma4_mlx.measure.plot import require_matplotlib
+from gemma4_mlx.media.images import load_image
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+def load_adapters(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"num_layers": 1}))
+    (folder / "adapters.safetensors").write_bytes(b"")
+    gemma4_mlx.load("nano", adapter_path=folder)
+
+
+def start_servers(_: Path) -> None:
+    with open_servers({}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("extra", "module", "use", "what"),
+    [
+        ("adapters", "mlx_lm", load_adapters, "LoRA adapters"),
+        ("heic", "pillow_heif", lambda _: load_image(HEIC), "bytes: HEIC images"),
+        ("mcp", "mcp", start_servers, "MCP servers"),
+        ("plot", "matplotlib", lambda _: require_matplotlib(), "plots"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_version_of_its_extra(
+    extra: str, module: str, use: Callable[[Path], Any], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    (requirement,) = PROJECT["optional-dependencies"][extra]
+    with pytest.raises(GemmaError) as refused:
+        use(tmp_path)
+    assert str(refused.value) == f"{what} need one more package: pip install '{requirement}'"
+
+
+def imported_modules() -> set[str]:
+    """The top-level modules of other packages that are imported anywhere in this one."""
+    names = set()
+    for path in (ROOT / "gemma4_mlx").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module)
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"gemma4_mlx"}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    extras = PROJECT["optional-dependencies"]
+    lines = PROJECT["dependencies"] + [line for name in extras if name != "dev" for line in extras[name]]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    distributions = packages_distributions()
+    imported = {
+        module: {canonicalize_name(name) for name in distributions[module]}
+        for module in imported_modules() - {"anyio", "pydantic"}  # these come with mcp
+    }
+    assert [module for module, names in imported.items() if not names & declared] == []
+    assert declared <= set().union(*imported.values())
