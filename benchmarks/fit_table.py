@@ -1,9 +1,10 @@
-"""The README's table of what fits in 16 GB, computed from the 12B's configuration by the fit check's own arithmetic.
+"""The tables of what fits in 16 GB in both READMEs, computed from the configuration by the fit check's own arithmetic.
 
 python -m benchmarks.fit_table [--write]
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.random_checkpoint import plan_packing, tensor_shapes
@@ -13,10 +14,14 @@ from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.engine.memory import working_set
 from gemma4_mlx.engine.plan import GB, Need
 
-README = Path(__file__).parent.parent / "README.md"
+HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- fit table: python -m benchmarks.fit_table --write -->", "<!-- end of fit table -->"
 CONTEXTS = (8192, 32768, 65536, 131072, 262144)
 KV_BITS = (None, 8, 4)
+WEIGHT_BITS = (4, 6, 8)
+PAGES = ((HERE.parent / "README.md", (4,)), (HERE / "README.md", WEIGHT_BITS))
+"""Where the table stands, and for weights of how many bits."""
+
 MAC = "16GB"
 CHUNK, BF16 = 512, 2
 
@@ -37,11 +42,11 @@ def weight_bytes(bits: int) -> int:
     return total
 
 
-def table() -> str:
-    """Markdown: totals in GB, bold where they fit."""
+def table(weight_bits: Sequence[int] = WEIGHT_BITS) -> str:
+    """Markdown: totals in GB, bold if they fit."""
     limit = working_set(MAC)
     lines = ["| weights | context | plain caches | 8-bit | 4-bit |", "|---|---|---|---|---|"]
-    for bits in (4, 6, 8):
+    for bits in weight_bits:
         weights = weight_bytes(bits)
         need = Need(
             config=ModelConfig.from_dict(full_size_config()),
@@ -59,15 +64,16 @@ def table() -> str:
 
 
 def main() -> None:
-    """Prints the table, or puts it into the README."""
+    """Print the table, or put it into both READMEs."""
     parser = argparse.ArgumentParser(description="Compute what fits in 16 GB.")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into both READMEs")
     if not parser.parse_args().write:
         print(table())
         return
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    for path, weight_bits in PAGES:
+        text = path.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        path.write_text(f"{before}{BEGIN}\n{table(weight_bits)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

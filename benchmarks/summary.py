@@ -3,8 +3,8 @@
 python -m benchmarks.summary [--write] [--results FILE] [--plot FILE]
 
 Prints the table of everything, or with --write puts it between its two marks in benchmarks/results/README.md, and into
-README.md what has a target and what another engine does better. --plot draws every ratio into a PNG; it needs
-matplotlib, which `pip install -e ".[plot]"` brings.
+benchmarks/README.md what has a target and what another engine does better. --plot draws every ratio into a PNG, with
+matplotlib.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.environments import OURS, PINS
 from benchmarks.rows import Row, read, written
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().parent / "README.md"
 RESULTS = Path(__file__).resolve().parent / "results"
 EVERYTHING = RESULTS / "README.md"
 BEGIN, END = "<!-- summary: python -m benchmarks.summary --write -->", "<!-- end of summary -->"

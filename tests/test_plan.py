@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -109,6 +110,7 @@ def test_what_does_not_fit_ends_with_code_3_before_loading(
 
 MEASURE = """
 import json, sys
+from collections.abc import Sequence
 from pathlib import Path
 import mlx.core as mx
 from gemma4_mlx.checkpoint.load import open_model
@@ -152,9 +154,10 @@ def test_weights_are_counted_as_they_are_stored(wide: Path) -> None:
     assert module_bytes(open_model(wide)) == pytest.approx(stored, rel=0.001)
 
 
-def test_the_readme_has_the_table_that_the_fit_check_computes() -> None:
-    text = fit_table.README.read_text(encoding="utf-8")
-    assert text.split(fit_table.BEGIN)[1].split(fit_table.END)[0].strip() == fit_table.table()
+@pytest.mark.parametrize(("path", "bits"), fit_table.PAGES)
+def test_both_readmes_have_the_table_that_the_fit_check_computes(path: Path, bits: Sequence[int]) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.split(fit_table.BEGIN)[1].split(fit_table.END)[0].strip() == fit_table.table(bits)
 
 
 @pytest.mark.parametrize(("bits", "low", "high"), [(4, 6.74e9, 6.85e9), (8, 12.6e9, 12.8e9)])
