@@ -49,12 +49,15 @@ def interpreters(folder: Path) -> dict[str, str]:
 
 
 def versions(pythons: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Of each engine and of what it computes with, by engine."""
+    """Of each engine and of what it computes with, by engine; nothing for an interpreter that doesn't run."""
     found = {}
     for engine, python in pythons.items():
         command = [python, "-c", _VERSIONS, engine, *_TOLD]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found[engine] = json.loads(done.stdout)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            found[engine] = json.loads(done.stdout)
+        except (OSError, subprocess.CalledProcessError):
+            found[engine] = {}
     return found
 
 

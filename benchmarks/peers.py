@@ -3,8 +3,8 @@
 python -m benchmarks.peers ENGINE FOLDER
 
 A line of JSON comes back for each line of JSON that comes in: {"task": NAME, ...} -> figures, or {"failed": reason}.
-The first line out is about loading. Nothing of the project is imported but by its own engine: the interpreter of any
-environment can run this.
+The first line out is about loading; an engine that can't load ends with it. Nothing of the project is imported but by
+its own engine: the interpreter of any environment can run this.
 """
 
 import argparse
@@ -105,7 +105,13 @@ def answered(engine: Any, task: str, **request: Any) -> dict[str, Any]:
     try:
         return TASKS[task](engine, **request)
     except Exception as error:  # whatever an engine raises is its answer
-        return {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}"[:200]}
+        return failure(error)
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """What an engine raised, as an answer of one line."""
+    lines = str(error).strip().splitlines()
+    return {"failed": f"{type(error).__name__}: {lines[-1] if lines else ''}"[:200]}
 
 
 def main() -> None:
@@ -117,7 +123,11 @@ def main() -> None:
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a peer prints must not get in between
         started = time.perf_counter()
-        engine = ENGINES[args.engine](args.folder)
+        try:
+            engine = ENGINES[args.engine](args.folder)
+        except Exception as error:  # one that can't be imported here is an answer too
+            print(json.dumps(failure(error)), file=out, flush=True)
+            sys.exit(1)
         print(json.dumps({"load": time.perf_counter() - started}), file=out, flush=True)
         for line in sys.stdin:
             print(json.dumps(answered(engine, **json.loads(line))), file=out, flush=True)

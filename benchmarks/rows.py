@@ -154,7 +154,10 @@ def machine() -> dict[str, Any]:
 
 def run(command: Sequence[str | Path]) -> str:
     """Standard output of a command in the project's folder; raises FailedError with the last line of its errors."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise FailedError(f"does not start: {error}") from error
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise FailedError(lines[-1][:200] if lines else f"ended with {done.returncode}")

@@ -130,7 +130,8 @@ def turn_rows(pythons: Pythons, options: Options) -> list[Row]:
         with random_checkpoint(**NARROW) as folder, servers(pythons, folder) as processes:
             shown = None if kind == "text" else str(picture(folder))
             measures: dict[str, Measure | str] = {
-                engine: (shown and ENGINES[engine].lacks.get("look")) or partial(converse, process, tests, shown)
+                engine: (shown and ENGINES[engine].lacks.get("look"))
+                or (process if isinstance(process, str) else partial(converse, process, tests, shown))
                 for engine, process in processes.items()
             }
             units = dict.fromkeys(tests.values(), "s")
@@ -220,10 +221,16 @@ SECTIONS: dict[str, Callable[[Pythons, Options], list[Row]]] = {
 }
 
 
-def asked(processes: Mapping[str, Server], tests: Mapping[str, str], task: str, **request: Any) -> dict[str, Any]:
-    """For each engine a measure that asks for a task and gives the figures the names of tests."""
+def asked(
+    processes: Mapping[str, Server | str], tests: Mapping[str, str], task: str, **request: Any
+) -> dict[str, Measure | str]:
+    """For each engine a measure that asks for a task and names the figures after tests, or why there is none."""
+
+    def measure(process: Server) -> dict[str, float]:
+        return renamed(ask(process, task, **request), tests)
+
     return {
-        engine: lambda process=process: renamed(ask(process, task, **request), tests)
+        engine: process if isinstance(process, str) else partial(measure, process)
         for engine, process in processes.items()
     }
 

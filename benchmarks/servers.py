@@ -14,10 +14,14 @@ Server = subprocess.Popen[str]
 
 @contextmanager
 def served(python: str, engine: str, folder: Path) -> Iterator[Server]:
-    """An engine's process, ended with the block."""
+    """An engine's process, ended with the block; raises FailedError if its interpreter doesn't start."""
     command = [python, "-m", "benchmarks.peers", engine, str(folder)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    try:
+        started = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+    except OSError as error:
+        raise FailedError(f"does not start: {error}") from error
+    with started as process:
         try:
             yield process
         finally:
@@ -49,10 +53,17 @@ def ask(process: Server, task: str, **request: Any) -> dict[str, float]:
 
 
 @contextmanager
-def servers(pythons: Mapping[str, str], folder: Path) -> Iterator[dict[str, Server]]:
-    """All engines that could load the checkpoint, each in a process of its own."""
+def servers(pythons: Mapping[str, str], folder: Path) -> Iterator[dict[str, Server | str]]:
+    """Every engine with the checkpoint loaded, each in a process of its own, or why it could not load it."""
     with ExitStack() as stack:
-        started = {engine: stack.enter_context(served(python, engine, folder)) for engine, python in pythons.items()}
-        for process in started.values():
-            answer(process)
-        yield started
+        yield {engine: loaded(stack, python, engine, folder) for engine, python in pythons.items()}
+
+
+def loaded(stack: ExitStack, python: str, engine: str, folder: Path) -> Server | str:
+    """An engine's process once it has loaded, until the stack unwinds, or the reason why it never will."""
+    try:
+        process = stack.enter_context(served(python, engine, folder))
+        answer(process)
+    except FailedError as error:
+        return str(error)
+    return process

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import compare
 from benchmarks.environments import interpreters
 from benchmarks.rows import ROOT, FailedError, Row, absent, alternate, read, run, save, table, written
 from benchmarks.sections import renamed
@@ -156,3 +157,43 @@ def test_caches_at_published_shapes(tmp_path: Path) -> None:
         sizes.append(json.loads(done.stdout)["bytes"])
     assert sizes[1] - sizes[0] == 4096 * 8 * (512 + 128) * 2
     assert sizes[0] - 4096 * 8 * 640 * 2 == 40 * 16 * 256 * 2 * (1024 - 1 + 16 + 48)
+
+
+REASONS = {
+    "fails to import": "RuntimeError: operator torchvision::nms does not exist",
+    "ends": "ended without an answer",
+    "is no program": "does not start: ",
+}
+BROKEN = {
+    "fails to import": f"#!/bin/sh\necho '{json.dumps({'failed': REASONS['fails to import']})}'\nexit 1\n",
+    "ends": "#!/bin/sh\nexit 1\n",
+    "is no program": "\x7fELF",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_engine_is_a_reason_in_the_rows(
+    tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Every other engine is measured, and the file names no versions for the broken one."""
+    python = tmp_path / "peers" / "transformers" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(BROKEN[how])
+    python.chmod(0o755)
+    options = ["--peers", str(tmp_path / "peers"), "--only", "text", "-r", "1", "-p", "20", "-n", "2"]
+    output = tmp_path / "compare.json"
+    monkeypatch.setattr("sys.argv", ["compare", *options, "--folder", str(tiny_folder), "--output", str(output)])
+    compare.main()
+    content, rows = read(output)
+    assert len(rows) == 4
+    assert all(row.figures.keys() == {"gemma4_mlx"} for row in rows)
+    assert all(row.missing["transformers"].startswith(REASONS[how]) for row in rows)
+    assert content["versions"]["transformers"] == {}
+    assert f"prompt of 20 tokens, transformers: {REASONS[how]}" in capsys.readouterr().out
+
+
+def test_an_engine_that_can_not_load_says_why(tmp_path: Path) -> None:
+    """Its own process answers in one line, whatever its libraries raise."""
+    (tmp_path / "config.json").write_text("[]")
+    with served(sys.executable, "gemma4_mlx", tmp_path) as process, pytest.raises(FailedError, match="GemmaError: "):
+        answer(process)
