@@ -21,7 +21,7 @@ MLX = "mlx[cpu]; sys_platform == 'linux'"
 PINS = {
     "mlx-lm": ("mlx-lm==0.32.2", MLX),
     "mlx-vlm": ("mlx-vlm==0.7.10", MLX),
-    "transformers": ("transformers==5.24.0", "torch==2.13.0", "torchvision==0.28.0", "av", "librosa", "pillow"),
+    "transformers": ("transformers==5.24.0", "torch==2.14.1", "torchvision==0.29.1", "av", "librosa", "pillow"),
 }
 """What pip installs for each engine; the first requirement is the engine."""
 
