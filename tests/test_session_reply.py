@@ -1,11 +1,14 @@
 """Replies with a session: what it is asked for that it can't give, and memory that is tight."""
 
+from collections.abc import Callable
+from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 
-from gemma4_mlx.api import generate, load
-from gemma4_mlx.engine import generation
+from gemma4_mlx.api import generate, load, stream_generate
+from gemma4_mlx.engine import generation, session_file
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -56,3 +59,78 @@ def test_adapters_are_too_late_once_a_model_has_replied(nano: tuple[Any, Any]) -
     generate(*nano, "Hello", max_tokens=1)
     with pytest.raises(GemmaError, match="adapters attach before a model is prepared"):
         _ = nano[0].layers
+
+
+LONG: dict[str, Any] = {"temperature": 0, "max_tokens": 40, "eos_ids": ()}
+TWICE = "the session is in use by another reply: read that one to its end or close"
+
+
+def test_a_second_reply_is_refused_until_the_first_has_ended(nano: tuple[Any, Any], tmp_path: Path) -> None:
+    session = Session(nano[0])
+    first = stream_generate(*nano, "Hello", session=session, **LONG)
+    said = [next(first)]
+    for ask in (
+        lambda: generate(*nano, "What are you?", session=session, **LONG),
+        session.clear,
+        lambda: session_file.save(session, tmp_path / "session"),
+    ):
+        with pytest.raises(GemmaError, match=TWICE):
+            ask()
+    said += list(first)
+    answer = "".join(piece.text for piece in said if piece.channel == "answer")
+    assert answer == generate(*nano, "Hello", session=session, **LONG) == generate(*nano, "Hello", **LONG)
+
+
+def closed(reply: Any) -> None:
+    reply.close()
+
+
+def dropped(reply: Any) -> None:
+    del reply
+
+
+def interrupted(reply: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        reply.throw(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("end", [closed, dropped, interrupted])
+def test_a_reply_that_is_broken_off_frees_its_session(nano: tuple[Any, Any], end: Callable[[Any], None]) -> None:
+    session, replies = Session(nano[0]), []
+    replies.append(stream_generate(*nano, "Hello", session=session, **LONG))
+    next(replies[0])
+    end(replies.pop())
+    assert generate(*nano, "Hello", session=session) == "Hello! How can I help you?"
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()])
+def test_a_prompt_that_fails_half_read_frees_its_session(nano: tuple[Any, Any], failure: BaseException) -> None:
+    def fail(done: int, total: int) -> None:
+        raise failure
+
+    session, question = Session(nano[0]), "Hello there. " * 60
+    with pytest.raises(type(failure)):
+        generate(*nano, question, session=session, progress=fail, prefill_step_size=50, **LONG)
+    expected = generate(*nano, question, **LONG)
+    assert generate(*nano, question, session=session, **LONG) == expected
+
+
+def test_of_four_threads_one_replies(nano: tuple[Any, Any]) -> None:
+    session, expected, answers = Session(nano[0]), generate(*nano, "Hello", **LONG), []
+    start = Barrier(4)
+
+    def ask() -> None:
+        start.wait()
+        try:
+            answers.append(generate(*nano, "Hello", session=session, **LONG))
+        except GemmaError as error:
+            answers.append(str(error)[: len(TWICE)])
+
+    threads = [Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) <= {expected, TWICE}
+    assert expected in answers
+    assert generate(*nano, "Hello", session=session, **LONG) == expected

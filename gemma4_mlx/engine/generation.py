@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,11 +82,26 @@ def stream(
     """Yields the reply piece by piece; the last one has a finish_reason.
 
     With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. `tools` are
-    those that the prompt declares. Raises GemmaError if the prompt leaves no room in the model's context, or, after the
-    last piece, if an answer that has a grammar did not come to its end; UsageError for a session of another model or
-    with other caches than the options ask for; DoesNotFitError if it does not fit into memory: then weights that are
-    still on disk stay there.
+    those that the prompt declares. Raises GemmaError if the prompt leaves no room in the model's context, if another
+    reply of the session has not ended, or, after the last piece, if an answer that has a grammar did not come to its
+    end; UsageError for a session of another model or with other caches than the options ask for; DoesNotFitError if it
+    does not fit into memory: then weights that are still on disk stay there.
     """
+    with nullcontext() if session is None else session.in_use():
+        yield from _stream(model, tokenizer, prompt, options, progress, session, drafter, answer, tools)
+
+
+def _stream(
+    model: Gemma4Unified,
+    tokenizer: Tokenizer,
+    prompt: Prompt,
+    options: GenerationOptions,
+    progress: Callable[[int, int], None] | None,
+    session: Session | None,
+    drafter: Drafter | None,
+    answer: AnswerGrammar | None,
+    tools: Sequence[Tool],
+) -> Iterator[Response]:
     total = check_length(model, prompt, options)
     plan = _checked_plan(model, prompt, options, total, session, drafter)
     keep_to(plan, 0 if session is None else session.nbytes)

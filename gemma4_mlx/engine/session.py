@@ -8,17 +8,23 @@ that is asked again in other words.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mlx.core as mx
 
 from gemma4_mlx.engine.prefill import read_hidden
-from gemma4_mlx.errors import check_argument, is_whole
+from gemma4_mlx.errors import GemmaError, check_argument, is_whole
 from gemma4_mlx.model.cache import ROLLBACK, Cache, SlidingCache, cache_arrays
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Place, Prompt, whole_runs
 
 Progress = Callable[[int, int], None]
+
+IN_USE = (
+    "the session is in use by another reply: read that one to its end or close() it first, "
+    "or give each of them a Session of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,23 @@ class Session:
         self.model, self.kv_bits, self.kv_group_size, self.keep = model, kv_bits, kv_group_size, keep
         self.longest = model.config.text.max_position_embeddings if longest is None else longest
         self.reused = 0
-        self.clear()
+        self._user: dict[str, object] = {}
+        self._forget()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the session for one reply, in whatever thread. Raises GemmaError if another one has not ended.
+
+        It is free again however the reply ends: read to the end, closed, dropped, or broken off by an error or Ctrl-C.
+        """
+        own = object()
+        try:
+            if self._user.setdefault("reply", own) is not own:  # atomic: of two threads one comes first
+                raise GemmaError(IN_USE)
+            yield
+        finally:
+            if self._user.get("reply") is own:
+                del self._user["reply"]
 
     @property
     def held(self) -> int:
@@ -75,7 +97,11 @@ class Session:
         return sum(array.nbytes for array in [*cache_arrays(self.caches), *windows])
 
     def clear(self) -> None:
-        """Forgets everything and frees its memory."""
+        """Forgets everything and frees its memory. Raises GemmaError if a reply has not ended."""
+        with self.in_use():
+            self._forget()
+
+    def _forget(self) -> None:
         self.max_length = 0
         self.caches: list[Cache] = []
         self.ids: list[int] = []
@@ -123,7 +149,7 @@ class Session:
         sliding, whole, self._whole = self._sliding(), self._whole, False
         if not (whole and all(cache.can_roll_back(cache.offset - position) for cache in sliding)):
             if not self.snapshots:
-                self.clear()
+                self._forget()
                 return
             position = self.snapshots[-1].position
             for emptied, window in zip(sliding, self.snapshots[-1].windows, strict=True):

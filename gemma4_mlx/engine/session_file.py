@@ -37,17 +37,18 @@ def save(session: Session, path: str | Path) -> None:
     """Writes a session; a file that is there is replaced only once the new one is whole.
 
     What the caches do not hold, such as a reply's last token, is left out and will be read again. Raises GemmaError
-    where there is nothing to save, or no room for it.
+    where there is nothing to save, or no room for it, or while a reply has not ended.
     """
-    session.go_back(session.held)
-    if not session.ids:
-        raise GemmaError(f"{path}: not written, as nothing was read yet")
 
     def write(part: Path) -> None:
         mx.save_safetensors(str(part), _tensors(session), _metadata(session))
         _write_checksum(part)
 
-    write_atomically(path, write, private=True, ending=".safetensors")
+    with session.in_use():
+        session.go_back(session.held)
+        if not session.ids:
+            raise GemmaError(f"{path}: not written, as nothing was read yet")
+        write_atomically(path, write, private=True, ending=".safetensors")
 
 
 def load(
