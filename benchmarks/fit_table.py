@@ -11,7 +11,7 @@ from benchmarks.random_checkpoint import plan_packing, tensor_shapes
 from benchmarks.shapes import full_size_config
 from gemma4_mlx.checkpoint.quantize import Quantization
 from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.memory import working_set
+from gemma4_mlx.engine.memory import budget
 from gemma4_mlx.engine.plan import GB, Need
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +44,7 @@ def weight_bytes(bits: int) -> int:
 
 def table(weight_bits: Sequence[int] = WEIGHT_BITS) -> str:
     """Markdown: totals in GB, bold if they fit."""
-    limit = working_set(MAC)
+    limit = budget(MAC).limit
     lines = ["| weights | context | plain caches | 8-bit | 4-bit |", "|---|---|---|---|---|"]
     for bits in weight_bits:
         weights = weight_bytes(bits)

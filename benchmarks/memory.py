@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.fit_table import BF16, CHUNK, MAC, weight_bytes
 from benchmarks.shapes import full_size_config
 from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.memory import working_set
+from gemma4_mlx.engine.memory import budget
 from gemma4_mlx.engine.plan import GB, Need
 
 CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072, 196608, 262144)
@@ -31,7 +31,7 @@ COLUMNS = ("context", "kv_bits", "weights", "full caches", "sliding caches", "tr
 def need() -> Need:
     """The 12B at 4 bits."""
     config = ModelConfig.from_dict(full_size_config())
-    limit = working_set(MAC)
+    limit = budget(MAC).limit
     return Need(config=config, weights=weight_bytes(4), itemsize=BF16, chunk=CHUNK, kv_group_size=64, limit=limit)
 
 
@@ -96,7 +96,7 @@ def plot(
         points = [(context, (found[0]["weights"] + size) / GB) for context, size in sizes]
         label = f"{engine}, weights and caches alone (measured)"
         axes.plot(*zip(*points, strict=True), marker=marker, linestyle="", color="black", markersize=9, label=label)
-    axes.axhline(working_set(MAC) / GB, color="red", linestyle="--", label="working set of a 16 GB Mac")
+    axes.axhline(budget(MAC).limit / GB, color="red", linestyle="--", label="what a 16 GB Mac may use")
     axes.set(xscale="log", xlabel="tokens of context", ylabel="GB", ylim=(6, 18), title="Gemma 4 12B, 4-bit weights")
     axes.set_xticks(CONTEXTS, [f"{context // 1024}k" for context in CONTEXTS])
     axes.minorticks_off()

@@ -14,9 +14,9 @@ from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
 from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.guidance import AnswerGrammar
-from gemma4_mlx.engine.memory import keep_to, working_set
-from gemma4_mlx.engine.options import GenerationOptions
-from gemma4_mlx.engine.plan import Plan, need
+from gemma4_mlx.engine.memory import Budget, budget, keep_to
+from gemma4_mlx.engine.options import AUTO, GenerationOptions
+from gemma4_mlx.engine.plan import Need, Plan, check_weights, need
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import GemmaError, UsageError, check_argument, is_whole, note
 from gemma4_mlx.model.drafter import Drafter
@@ -49,25 +49,38 @@ def load(
     """Model and processor of a folder or Hub repository. Weights and tokenizer load side by side.
 
     With `lazy` the weights stay on disk until the first prompt, whose memory is then checked before; "auto" waits only
-    where a prompt could be too much for `memory_limit` (see GenerationOptions). Raises GemmaError where something is
-    missing, damaged or of another model.
+    if a prompt could be too much for `memory_limit` (see GenerationOptions). Raises GemmaError for what is missing,
+    damaged or of another model; unless `lazy` is True, DoesNotFitError before any weights are read if not even a short
+    prompt fits.
     """
     _check_process()
     _check_kinds(str | Path, path_or_repo=path_or_repo)
     _check_kinds(str | Path | None, adapter_path=adapter_path)
     _check_kinds(str | None, revision=revision)
     check_argument("lazy", lazy, isinstance(lazy, bool) or lazy == "auto", 'True, False or "auto"')
-    limit = working_set(memory_limit)
+    allowed = budget(memory_limit)
     folder = resolve(str(path_or_repo), revision=revision, offline=offline)
     processor = _beside(Processor.from_folder, folder)
     model = open_model(folder, None if adapter_path is None else Path(adapter_path).expanduser())
-    if not lazy:
-        model.prepare()
-    elif lazy == "auto" and (whole := _plan(model, GenerationOptions(), int(limit * EARLY_SHARE))).fits:
-        keep_to(whole)
-        model.prepare()
+    if lazy is not True:
+        _read_weights(model, allowed, wait=lazy == "auto")
     # The model knows which inputs have weights; what has none is then refused before it is decoded.
     return model, replace(processor.result(), config=model.config)
+
+
+def _read_weights(model: Gemma4Unified, allowed: Budget, *, wait: bool) -> None:
+    """Read weights for which there is memory; with `wait` only if that is sure to be so whatever is asked.
+
+    Raises DoesNotFitError if there is too little for the shortest prompts.
+    """
+    early = Budget(int(allowed.limit * EARLY_SHARE), allowed.reserve)
+    whole = _need(model, GenerationOptions(), early).choose(model.config.text.max_position_embeddings, AUTO)
+    if not whole.fits:
+        check_weights(_need(model, GenerationOptions(), allowed))
+    if wait and whole.fits:
+        keep_to(whole)
+    if whole.fits or not wait:
+        model.prepare()
 
 
 def _beside(function: Callable[[Path], Processor], folder: Path) -> Future[Processor]:
@@ -128,18 +141,24 @@ def plan(
     the caller to see: `fits`. Raises UsageError for what is out of range, GemmaError for an unusable checkpoint.
     """
     written = GenerationOptions(**options)
-    limit = working_set(memory_limit)
+    allowed = budget(memory_limit)
     model = open_model(resolve(str(path_or_repo), revision=revision, offline=offline))
     longest = model.config.text.max_position_embeddings
-    allowed = f"from 1 to {longest}, which is what this model has"
-    check_argument("context", context, context is None or is_whole(context, 1, longest), allowed)
-    return _plan(model, written, limit, context)
+    possible = f"from 1 to {longest}, which is what this model has"
+    check_argument("context", context, context is None or is_whole(context, 1, longest), possible)
+    return _need(model, written, allowed).choose(longest if context is None else context, written.kv_bits)
 
 
-def _plan(model: Gemma4Unified, options: GenerationOptions, limit: int, context: int | None = None) -> Plan:
-    """The plan without media at so many positions; None for the model's whole context."""
-    wanted = need(model, None, chunk=options.prefill_step_size, kv_group_size=options.kv_group_size, limit=limit)
-    return wanted.choose(context or model.config.text.max_position_embeddings, options.kv_bits)
+def _need(model: Gemma4Unified, options: GenerationOptions, allowed: Budget) -> Need:
+    """What prompts without media need."""
+    return need(
+        model,
+        None,
+        chunk=options.prefill_step_size,
+        kv_group_size=options.kv_group_size,
+        limit=allowed.limit,
+        reserve=allowed.reserve,
+    )
 
 
 def load_drafter(path_or_repo: str | Path, *, revision: str | None = None, offline: bool = False) -> Drafter:

@@ -15,10 +15,12 @@ from PIL import Image
 
 import gemma4_mlx
 import gemma4_mlx.api
-from gemma4_mlx.engine.generation import Response
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.engine.generation import Response, memory_need
+from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.errors import DoesNotFitError, GemmaError, UsageError
 from gemma4_mlx.model.rotary import frequencies
 from gemma4_mlx.prompt.calls import MalformedCall
+from gemma4_mlx.prompt.prompt import Prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 SQUARE = Image.new("RGB", (48, 48), "blue")
@@ -168,7 +170,8 @@ def test_reply_is_limited_by_max_kv_size(both: tuple) -> None:
     assert pieces[-1].finish_reason == "length"
 
 
-def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
+def write_adapters(tiny_folder: Path, folder: Path) -> tuple[Any, dict[str, mx.array]]:
+    """Random LoRA adapters for a few layers; returns the model that they are attached to, and their weights."""
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
     model, _ = gemma4_mlx.load(tiny_folder, lazy=True)
@@ -179,9 +182,14 @@ def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
         name: mx.random.normal(value.shape, key=mx.random.key(len(name)))
         for name, value in tree_flatten(model.trainable_parameters())
     }
-    mx.save_safetensors(str(tmp_path / "adapters.safetensors"), weights)
+    mx.save_safetensors(str(folder / "adapters.safetensors"), weights)
     config = {"fine_tune_type": "lora", "num_layers": 4, "lora_parameters": parameters}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return model, weights
+
+
+def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
+    model, weights = write_adapters(tiny_folder, tmp_path)
 
     def logits(adapter: Path | None) -> np.ndarray:
         loaded, _ = gemma4_mlx.load(tiny_folder, adapter_path=adapter)
@@ -199,7 +207,14 @@ def test_adapters_change_the_answer(tiny_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("lazy", "memory_limit", "at_once"),
-    [(False, "1MB", True), (True, "16GB", False), ("auto", "16GB", True), ("auto", "1MB", False)],
+    [
+        (False, "16GB", True),
+        (False, "80MB", True),
+        (True, "16GB", False),
+        (True, "1MB", False),
+        ("auto", "16GB", True),
+        ("auto", "80MB", False),
+    ],
 )
 def test_weights_wait_for_the_prompt_where_one_could_be_too_much(
     tiny_folder: Path, lazy: Any, memory_limit: str, at_once: bool
@@ -207,6 +222,49 @@ def test_weights_wait_for_the_prompt_where_one_could_be_too_much(
     model, _ = gemma4_mlx.load(tiny_folder, lazy=lazy, memory_limit=memory_limit)
     names = {name for name, _ in tree_flatten(model.parameters())}
     assert any("qkv_proj" in name for name in names) is at_once
+
+
+@pytest.mark.parametrize("lazy", [False, "auto"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_weights_without_room_are_refused_before_they_are_read(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lazy: Any, adapted: bool
+) -> None:
+    if adapted:
+        write_adapters(tiny_folder, tmp_path)
+    monkeypatch.setattr("gemma4_mlx.model.unified.Gemma4Unified.prepare", lambda _: pytest.fail("weights were read"))
+    words = r"the weights take 3\.\d MB, with 1000 tokens of prompt and reply \d+\.\d MB, and 0\.6 MB may "
+    with pytest.raises(DoesNotFitError, match=words) as refused:
+        gemma4_mlx.load(tiny_folder, lazy=lazy, memory_limit="1MB", adapter_path=tmp_path if adapted else None)
+    assert "raise memory_limit" in str(refused.value)
+    assert "--" not in str(refused.value)
+    assert refused.value.exit_code == 3
+
+
+def test_a_small_machine_refuses_without_being_asked(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 3_000_000})
+    with pytest.raises(DoesNotFitError, match=r"and 2\.9 MB may be used"):
+        gemma4_mlx.load(tiny_folder)
+
+
+def test_adapters_and_a_drafter_count_as_weights(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_adapters(tiny_folder, tmp_path)
+    plain, adapted = (
+        memory_need(gemma4_mlx.load(tiny_folder, lazy=True, adapter_path=path)[0], Prompt([1]), GenerationOptions())
+        for path in (None, tmp_path)
+    )
+    stored = (tmp_path / "adapters.safetensors").stat().st_size
+    assert adapted.weights - plain.weights == pytest.approx(stored, rel=0.1)
+    model, processor = gemma4_mlx.load("nano", lazy=True)
+    drafter = gemma4_mlx.load_drafter("nano")
+    monkeypatch.setattr(type(drafter), "prepare", lambda *_: pytest.fail("weights were read"))
+    need = memory_need(model, Prompt([300] * 20), GenerationOptions())
+    most = (need.plan(1044, None).total + 500_000) / 0.95 / (10.9e9 / (16 * 2**30)) / 2**20
+    with pytest.raises(DoesNotFitError, match="1044 tokens need"):
+        gemma4_mlx.generate(
+            model, processor, Prompt([300] * 20), drafter=drafter, kv_bits="none", memory_limit=f"{most}MB"
+        )
 
 
 FORKED = """

@@ -1,6 +1,7 @@
 """Memory is known before anything is loaded: literal sizes of the 12B, what is refused and why, and real peaks."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import full_size_config, tiny_config
 from gemma4_mlx.checkpoint.load import open_model
 from gemma4_mlx.commands.generate import main
+from gemma4_mlx.commands.planning import as_flags
 from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.memory import parse_size, working_set
+from gemma4_mlx.engine.memory import budget, parse_size
 from gemma4_mlx.engine.plan import Need, cache_bytes, check, module_bytes
 from gemma4_mlx.errors import DoesNotFitError, UsageError
 
@@ -59,7 +61,8 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
     tight = need(limit=8_500_000_000)
     with pytest.raises(DoesNotFitError, match=r"262144 tokens need 8\.\d\d GB with 8-bit caches, and") as error:
         check(tight, tight.choose(262_144, "auto"))
-    assert "--kv-bits 4 fits" in str(error.value)
+    assert "kv_bits=4 fits" in str(error.value)
+    assert "--" not in str(error.value)
     assert tight.plan(tight.longest(8), 8).fits
     assert not tight.plan(tight.longest(8) + 2000, 8).fits
 
@@ -73,10 +76,31 @@ def test_too_large_weights_ask_for_fewer_bits() -> None:
 def test_memory_is_sold_in_powers_of_two_and_not_all_of_it_may_be_used() -> None:
     assert parse_size("16GB") == 17_179_869_184
     assert parse_size("10.5 gb") == 11_274_289_152
-    assert working_set("16GB") == 10_900_000_000
+    allowed = budget("16GB")
+    assert (allowed.limit, allowed.reserve) == (10_355_000_000, 545_000_000)
     for wrong in ("", "much", "-3GB", "0GB", "16TB"):
         with pytest.raises(UsageError, match="write it like 16GB"):
             parse_size(wrong)
+
+
+def test_the_reserve_lies_below_what_metal_recommends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 10_900_000_000})
+    assert (budget().limit, budget().reserve) == (10_355_000_000, 545_000_000)
+
+
+def test_without_a_gpu_a_tenth_of_the_memory_stays_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "device_info", dict)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1_000_000}.__getitem__)
+    assert (budget().limit, budget().reserve) == (3_686_400_000, 409_600_000)
+
+
+@pytest.mark.parametrize(("kv_bits", "total"), [(None, 10.117e9), (8, 8.69e9), (4, 8.02e9)])
+def test_the_whole_context_of_the_4_bit_12b_fits_a_16_gb_mac_below_its_reserve(
+    kv_bits: int | None, total: float
+) -> None:
+    plan = need(fit_table.weight_bytes(4), budget("16GB").limit).plan(262_144, kv_bits)
+    assert plan.total == pytest.approx(total, abs=5e6)
+    assert plan.fits
 
 
 def test_plan_prints_a_table_and_loads_nothing(
@@ -89,10 +113,11 @@ def test_plan_prints_a_table_and_loads_nothing(
     assert main(["--model", str(tiny_folder), "-p", "hello", "--plan", "--memory-limit", "16GB"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0].rstrip() for line in out] == [
-        "weights", out[1].split("  ")[0].rstrip(), "reading a chunk", "total", "limit", "fits",
+        "weights", out[1].split("  ")[0].rstrip(), "reading a chunk", "total", "limit", "kept free beside it", "fits",
     ]  # fmt: skip
     assert out[1].startswith("caches, ")
-    assert out[-2].endswith("10.900 GB")
+    assert out[-3].endswith("10.355 GB")
+    assert out[-2].endswith("0.545 GB")
 
 
 def test_what_does_not_fit_ends_with_code_3_before_loading(
@@ -103,9 +128,17 @@ def test_what_does_not_fit_ends_with_code_3_before_loading(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
-    assert "GB may be used" in err
+    assert "MB may be used" in err
     assert err.count("\n") == 1
+    assert "raise --memory-limit if" in err
+    assert "memory_limit" not in err
     assert main(["--model", str(tiny_folder), "-p", "hello", "--memory-limit", "1MB", "--plan"]) == 3
+
+
+def test_a_command_names_options_and_the_library_arguments() -> None:
+    said = "kv_bits=8 fits; raise memory_limit, or max_kv_size=100 (my_kv_bits and memory_limits are none)"
+    shown = "--kv-bits 8 fits; raise --memory-limit, or --max-kv-size 100 (my_kv_bits and memory_limits are none)"
+    assert as_flags(said) == shown
 
 
 MEASURE = """

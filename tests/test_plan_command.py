@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -11,7 +12,7 @@ import gemma4_mlx
 from benchmarks.shapes import full_size_config
 from gemma4_mlx.commands.generate import main
 from gemma4_mlx.config import ModelConfig
-from gemma4_mlx.engine.memory import RUN_AHEAD, keep_to
+from gemma4_mlx.engine.memory import RUN_AHEAD, keep_to, wirable, wired
 from gemma4_mlx.engine.plan import Need, need
 from gemma4_mlx.errors import UsageError
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -37,7 +38,7 @@ def test_the_api_plans_without_reading_weights(tiny_folder: Path, monkeypatch: p
     # One full layer of 32 + 2 * 4 numbers, five sliding ones of 79 rows of two heads of 16, all in float32.
     assert plan.full_caches == 1000 * 40 * 4
     assert plan.sliding_caches == 5 * 79 * 2 * 2 * 16 * 4
-    assert (plan.limit, plan.kv_bits, plan.fits) == (10_900_000_000, None, True)
+    assert (plan.limit, plan.kv_bits, plan.fits) == (10_355_000_000, None, True)
     assert gemma4_mlx.plan(tiny_folder, memory_limit="16GB").context == 8192
 
 
@@ -86,9 +87,122 @@ def test_a_planned_machine_larger_than_this_one_pins_no_more_than_this_one_has(
     limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mx.metal, "is_available", lambda: True)
-    monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 5_000_000_000})
-    keep_to(replace(WANTED.plan(262_144, 8), limit=40_000_000_000))
-    assert limits["set_wired_limit"] == 5_000_000_000
+    monkeypatch.setattr(
+        mx, "device_info", lambda: {"max_recommended_working_set_size": 5_000_000_000, "memory_size": 2**36}
+    )
+    with wired(replace(WANTED.plan(262_144, 8), limit=40_000_000_000)):
+        assert limits["set_wired_limit"] == 5_000_000_000
+
+
+@pytest.fixture
+def wiring(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every wired limit that a Mac of 16 GB is told, which has 123 to begin with."""
+    told = [123]
+
+    def set_wired_limit(size: int) -> int:
+        told.append(size)
+        return told[-2]
+
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    monkeypatch.setattr(mx, "set_wired_limit", set_wired_limit)
+    info = {"max_recommended_working_set_size": 10_900_000_000, "memory_size": 16 * 2**30}
+    monkeypatch.setattr(mx, "device_info", lambda: info)
+    return told
+
+
+NANO_BYTES = range(11_250_572, 60_000_000)
+LONG: dict[str, Any] = {"temperature": 0, "max_tokens": 20, "eos_ids": ()}
+
+
+@pytest.mark.parametrize(("kv_bits", "size"), [(None, 8 * 2**30), (8, 8 * 2**30), (4, 8_000_000_000)])
+def test_8_gib_of_a_16_gb_mac_are_never_wired(wiring: list[int], kv_bits: int | None, size: int) -> None:
+    with wired(WANTED.plan(262_144, kv_bits)):
+        assert wiring[-1] == pytest.approx(size, rel=0.01)
+        assert wiring[-1] <= 8 * 2**30
+    assert wiring[-1] == 123
+
+
+@pytest.mark.parametrize(
+    ("memory", "recommended", "most"),
+    [(8 * 2**30, 5_700_000_000, 0), (32 * 2**30, 22_900_000_000, 22_333_829_940), (64 * 2**30, 40 * 2**30, 40 * 2**30)],
+)
+def test_what_may_be_wired(monkeypatch: pytest.MonkeyPatch, memory: int, recommended: int, most: int) -> None:
+    info = {"max_recommended_working_set_size": recommended, "memory_size": memory}
+    monkeypatch.setattr(mx, "device_info", lambda: info)
+    assert wirable() == most
+
+
+def test_memory_is_wired_while_a_reply_runs_and_not_before_or_after(wiring: list[int]) -> None:
+    model, processor = gemma4_mlx.load("nano")
+    replies = gemma4_mlx.stream_generate(model, processor, "Hello", **LONG)
+    assert wiring == [123]
+    next(replies)
+    assert wiring[-1] in NANO_BYTES
+    list(replies)
+    assert wiring[2:] == [123]
+
+
+def closed(reply: Any) -> None:
+    reply.close()
+
+
+def interrupted(reply: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        reply.throw(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("end", [closed, interrupted])
+def test_a_reply_that_is_broken_off_wires_nothing_any_more(wiring: list[int], end: Any) -> None:
+    model, processor = gemma4_mlx.load("nano")
+    replies = gemma4_mlx.stream_generate(model, processor, "Hello", **LONG)
+    next(replies)
+    end(replies)
+    assert len(wiring) == 3
+    assert wiring[-1] == 123
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()])
+def test_a_reply_that_fails_wires_nothing_any_more(wiring: list[int], failure: BaseException) -> None:
+    def fail(done: int, total: int) -> None:
+        raise failure
+
+    model, processor = gemma4_mlx.load("nano")
+    with pytest.raises(type(failure)):
+        gemma4_mlx.generate(model, processor, "Hello. " * 60, progress=fail, prefill_step_size=50, **LONG)
+    assert wiring[-1] == 123
+
+
+def test_of_two_replies_the_last_to_end_lets_go(wiring: list[int]) -> None:
+    model, processor = gemma4_mlx.load("nano")
+    first, second = (gemma4_mlx.stream_generate(model, processor, "Hello", **LONG) for _ in range(2))
+    next(first)
+    size = wiring[-1]
+    next(second)
+    first.close()
+    assert wiring == [123, size]
+    list(second)
+    assert wiring == [123, size, 123]
+
+
+def test_nothing_is_wired_if_that_is_switched_off(wiring: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    model, processor = gemma4_mlx.load("nano")
+    gemma4_mlx.generate(model, processor, "Hello", wire=False, **LONG)
+    assert main(["--model", "nano", "-p", "Hello", "--max-tokens", "3", "--no-wire"]) == 0
+    assert wiring == [123]
+    assert main(["--model", "nano", "-p", "Hello", "--max-tokens", "3"]) == 0
+    assert wiring[1] in NANO_BYTES
+    with pytest.raises(UsageError, match="wire must be True or False, not 1"):
+        gemma4_mlx.generate(model, processor, "Hello", wire=1)
+
+
+def test_an_error_of_the_gpu_does_not_keep_memory_wired(wiring: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
+
+    monkeypatch.setattr(mx, "synchronize", fail)
+    with pytest.raises(ValueError, match="first"), wired(WANTED.plan(1000, None)):
+        raise ValueError("first")
+    assert wiring[-1] == 123
 
 
 def test_a_sound_longer_than_a_chunk_is_planned_as_a_whole(tiny_folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gemma4_mlx.api import generate, load, stream_generate
 from gemma4_mlx.engine import generation, session_file
+from gemma4_mlx.engine.memory import Budget
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -43,7 +44,7 @@ def test_caches_grow_ahead_of_need_only_where_that_fits(nano: tuple[Any, Any], m
     generate(model, processor, prompt, session=session, max_tokens=400)
     before = session.max_length
     need = generation.memory_need(model, prompt, GenerationOptions(), session)
-    monkeypatch.setattr(generation, "working_set", lambda _: need.plan(before + 20, None).total)
+    monkeypatch.setattr(generation, "budget", lambda _: Budget(need.plan(before + 20, None).total, 0))
     assert generate(model, processor, prompt, session=session, max_tokens=420) == "Hello! How can I help you?"
     assert session.max_length == before + 20
 

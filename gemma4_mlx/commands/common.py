@@ -14,7 +14,8 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any
 
 from gemma4_mlx.characters import replace_hidden, symbol
-from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
+from gemma4_mlx.commands.planning import as_flags
+from gemma4_mlx.errors import LOGGER, DoesNotFitError, GemmaError, Terminated, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, 130
 ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -142,6 +143,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
 def explained(error: BaseException) -> str:
     """What an error says to the user, in one line; one that nobody foresaw asks for a report."""
     said = one_line(error)
+    if isinstance(error, DoesNotFitError):
+        return as_flags(said)
     if isinstance(error, GemmaError | OSError | UnicodeError):
         return said
     if isinstance(error, ImportError):

@@ -67,12 +67,12 @@ def machine_lines() -> Iterator[str]:
 
 def fitting_lines() -> Iterator[str]:
     """How long a context of the 12B fits, as planned and not tried."""
-    from gemma4_mlx.engine.memory import working_set
+    from gemma4_mlx.engine.memory import budget
     from gemma4_mlx.engine.plan import Need
     from gemma4_mlx.measure.costs import plain_weight_bytes
     from gemma4_mlx.measure.shapes import published_config
 
-    config, limit = published_config(), working_set()
+    config, limit = published_config(), budget().limit
     for bits in (4, 8):
         weights = int(plain_weight_bytes(config, bits))
         need = Need(config=config, weights=weights, itemsize=2, chunk=512, kv_group_size=64, limit=limit)

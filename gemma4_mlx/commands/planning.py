@@ -1,12 +1,16 @@
 """The options that decide about memory and speed, and the table of `--plan`."""
 
 import argparse
+import re
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.errors import DoesNotFitError
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.plan import Need, Plan
+
+_NAMES = ("kv_bits", "kv_group_size", "max_kv_size", "prefill_step_size", "memory_limit", "num_draft_tokens", "wire")
+_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(_NAMES[:-1])})\b(=?)")
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +23,13 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-kv-size", type=int, help="at most this many positions for prompt and reply together")
     group.add_argument("--prefill-step-size", type=int, help="tokens of prompt read at once (default: 512)")
     group.add_argument("--memory-limit", metavar="16GB", help="keep to what a Mac with this memory may use")
+    group.add_argument(
+        "--no-wire",
+        dest="wire",
+        action="store_const",
+        const=False,
+        help="on a Mac, let macOS swap memory at any time",
+    )
     group.add_argument("--plan", action="store_true", help="print what would be needed, load nothing")
     group.add_argument(
         "--draft-model", help="folder or repository of a drafter (google/gemma-4-12B-it-assistant), or nano"
@@ -30,8 +41,7 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
 
 def memory_options(args: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of them; None where it says nothing."""
-    names = ("kv_bits", "kv_group_size", "max_kv_size", "prefill_step_size", "memory_limit", "num_draft_tokens")
-    return {name: getattr(args, name) for name in names}
+    return {name: getattr(args, name) for name in _NAMES}
 
 
 def show_plan(need: "Need", plan: "Plan") -> int:
@@ -45,8 +55,13 @@ def show_plan(need: "Need", plan: "Plan") -> int:
     if plan.fits:
         print("fits")
         return 0
-    print(f"does not fit: {'; '.join(alternatives(need, plan))}")
+    print(f"does not fit: {as_flags('; '.join(alternatives(need, plan)))}")
     return DoesNotFitError.exit_code
+
+
+def as_flags(text: str) -> str:
+    """What the library says of memory, with the options of a command in the place of its arguments."""
+    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' if found[2] else ''}", text)
 
 
 def _kv_bits(text: str) -> int | str:

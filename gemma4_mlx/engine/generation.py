@@ -10,7 +10,7 @@ import mlx.core as mx
 
 from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
-from gemma4_mlx.engine.memory import keep_to, working_set
+from gemma4_mlx.engine.memory import budget, keep_to, wired
 from gemma4_mlx.engine.options import AUTO, NONE, GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.plan import Need, Plan, check, kv_name, need
@@ -87,27 +87,31 @@ def stream(
     end; UsageError for a session of another model or with other caches than the options ask for; DoesNotFitError if it
     does not fit into memory: then weights that are still on disk stay there.
     """
+    total = check_length(model, prompt, options)
     with nullcontext() if session is None else session.in_use():
-        yield from _stream(model, tokenizer, prompt, options, progress, session, drafter, answer, tools)
+        plan = _checked_plan(model, prompt, options, total, session, drafter)
+        keep_to(plan, 0 if session is None else session.nbytes)
+        model.prepare()
+        if drafter is not None:
+            drafter.prepare(model)
+        with wired(plan, options.wire):
+            yield from _reply(model, tokenizer, prompt, options, plan, total, progress, session, drafter, answer, tools)
 
 
-def _stream(
+def _reply(
     model: Gemma4Unified,
     tokenizer: Tokenizer,
     prompt: Prompt,
     options: GenerationOptions,
+    plan: Plan,
+    total: int,
     progress: Callable[[int, int], None] | None,
     session: Session | None,
     drafter: Drafter | None,
     answer: AnswerGrammar | None,
     tools: Sequence[Tool],
 ) -> Iterator[Response]:
-    total = check_length(model, prompt, options)
-    plan = _checked_plan(model, prompt, options, total, session, drafter)
-    keep_to(plan, 0 if session is None else session.nbytes)
-    model.prepare()
-    if drafter is not None:
-        drafter.prepare(model)
+    """The pieces of a reply that fits, once everything is in memory; `total` positions for prompt and reply."""
     clock = _Clock(len(prompt.ids), plan.kv_bits)
     reply = ReplyParser(tokenizer, prompt.ids, options.eos_ids, options.stop, tools)
     with Guidance(tokenizer, model.config.text.vocab_size, options, answer, tools) as guidance:
@@ -174,12 +178,14 @@ def memory_need(
     drafter: Drafter | None = None,
 ) -> Need:
     """What a prompt asks for, for plans of any length."""
+    allowed = budget(options.memory_limit)
     return need(
         model,
         prompt,
         chunk=options.prefill_step_size,
         kv_group_size=options.kv_group_size if session is None else session.kv_group_size,
-        limit=working_set(options.memory_limit),
+        limit=allowed.limit,
+        reserve=allowed.reserve,
         snapshots=0 if session is None else session.keep,
         drafter=drafter,
     )

@@ -1,7 +1,11 @@
-"""The memory that may be used, and the allocator's limits that keep to it."""
+"""The memory that may be used, the allocator's limits that keep to it, and what is wired while a reply runs."""
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Lock
 
 import mlx.core as mx
 
@@ -11,8 +15,23 @@ from gemma4_mlx.errors import UsageError, check_argument
 MAC_SHARE = 10.9 / (16 * 2**30 / 1e9)
 """Share of a Mac's memory that Metal recommends to use at most: 10.9 GB, the lowest seen on 16 GB machines."""
 
+GPU_SHARE = 0.95
+"""Share of Metal's recommended working set that a plan may use.
+
+From there on MLX's allocator counts memory as short and gives freed buffers back (`gc_limit_` in
+mlx/backend/metal/allocator.cpp); the rest is for what no plan knows of: the display, other programs, fragments.
+"""
+
 CPU_SHARE = 0.9
-"""Share of the memory that is used where there is no GPU to keep apart from."""
+"""Share of the memory that a plan may use if there is no GPU to keep apart from."""
+
+UNWIRED_SHARE, UNWIRED_LEAST = 0.35, 8 * 2**30
+"""Share of a Mac's memory, and bytes at least, that are never wired.
+
+Wired pages can be neither swapped nor compressed: with 10.6 GB of them Macs of 16 GB froze, flickered and restarted,
+and with such a reserve they did not (https://github.com/osaurus-ai/vmlx-swift/pull/421). What a plan needs beyond that
+is used all the same; macOS may only take it back between two passes.
+"""
 
 UNITS = {"GB": 2**30, "GIB": 2**30, "MB": 2**20, "MIB": 2**20}
 BUFFER_CACHE = 512 * 2**20
@@ -22,14 +41,27 @@ RUN_AHEAD = 128 * 2**20
 """Beside weights and caches so much may always be in use: a small model need not wait for single operations."""
 
 
-def working_set(memory_limit: str | None = None) -> int:
-    """Bytes that may be used: on this device, or on a Mac with so much memory ("16GB"). Raises UsageError."""
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bytes that a plan may use, and the reserve beside them that stays free."""
+
+    limit: int
+    reserve: int
+
+
+def budget(memory_limit: str | None = None) -> Budget:
+    """What a plan may use on this device, or on a Mac with so much memory ("16GB"). Raises UsageError."""
     if memory_limit is not None:
-        return int(parse_size(memory_limit) * MAC_SHARE)
+        return _split(int(parse_size(memory_limit) * MAC_SHARE), GPU_SHARE)
     recommended = mx.device_info().get("max_recommended_working_set_size")
     if recommended:
-        return int(recommended)
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * CPU_SHARE)
+        return _split(int(recommended), GPU_SHARE)
+    return _split(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), CPU_SHARE)
+
+
+def _split(memory: int, share: float) -> Budget:
+    limit = int(memory * share)
+    return Budget(limit, memory - limit)
 
 
 def parse_size(text: str) -> int:
@@ -43,7 +75,7 @@ def parse_size(text: str) -> int:
 
 
 def keep_to(plan: Plan, held: int = 0) -> None:
-    """Sets the allocator's limits for this process: freed buffers, memory in all, and on Metal what stays resident.
+    """Sets the allocator's limits for this process: freed buffers, and memory in all.
 
     Evaluation prepares operations before the ones ahead of them are done, and would have the arrays of several layers
     alive. At the plan's total it waits instead; what else the process holds, another model say, comes on top. Of what
@@ -53,5 +85,55 @@ def keep_to(plan: Plan, held: int = 0) -> None:
     others = max(0, mx.get_active_memory() - plan.weights - held)
     mx.set_cache_limit(min(BUFFER_CACHE, room))
     mx.set_memory_limit(min(plan.limit, plan.total - plan.transient + room + others))
-    if mx.metal.is_available():
-        mx.set_wired_limit(min(plan.total, working_set()))
+
+
+@dataclass(slots=True)
+class _Wiring:
+    """The replies that run, and the wired limit that was set before the first of them."""
+
+    replies: dict[object, int] = field(default_factory=dict)
+    before: int | None = None
+    lock: Lock = field(default_factory=Lock)
+
+    def begin(self, reply: object, size: int) -> None:
+        with self.lock:
+            self.replies[reply] = size
+            if len(self.replies) == 1:  # while another one runs, its residency set is left alone
+                self.before = mx.set_wired_limit(size)
+
+    def end(self, reply: object) -> None:
+        with self.lock:
+            began = self.replies.pop(reply, None) is not None
+            if not began or self.replies or self.before is None:
+                return
+            before, self.before = self.before, None
+            with suppress(RuntimeError):  # what failed on the GPU was raised where it was waited for
+                mx.synchronize()
+            mx.set_wired_limit(before)
+
+
+_WIRING = _Wiring()
+
+
+@contextmanager
+def wired(plan: Plan, wire: bool = True) -> Iterator[None]:
+    """Keep the memory of a plan resident on Metal while a reply runs, and let go of it however the reply ends.
+
+    Of several replies at once the first one sets the limit, and the last one to end sets it back.
+    """
+    if not (wire and mx.metal.is_available()):
+        yield
+        return
+    reply = object()
+    try:
+        _WIRING.begin(reply, min(plan.total, wirable()))
+        yield
+    finally:
+        _WIRING.end(reply)
+
+
+def wirable() -> int:
+    """Bytes that may be wired: none of the reserve that macOS keeps for everything else."""
+    info = mx.device_info()
+    memory, recommended = int(info["memory_size"]), int(info["max_recommended_working_set_size"])
+    return max(0, min(recommended, memory - max(UNWIRED_LEAST, int(memory * UNWIRED_SHARE))))

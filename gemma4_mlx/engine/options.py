@@ -37,6 +37,7 @@ class GenerationOptions:
             that would not fit.
         kv_group_size: cached numbers that share a scale: 32, 64 or 128.
         memory_limit: "16GB" keeps to what a Mac with so much memory may use; None to what this device may.
+        wire: keep weights and caches resident on a Mac's GPU while the reply runs; else macOS may swap them out.
         num_draft_tokens: tokens guessed ahead in each pass; "auto" as many as pay off, 0 none.
         prefill_step_size: tokens of prompt read at once, a little more or less around media.
     """
@@ -57,6 +58,7 @@ class GenerationOptions:
     kv_bits: KVBits = AUTO
     kv_group_size: int = 64
     memory_limit: str | None = None
+    wire: bool = True
     num_draft_tokens: Literal["auto"] | int = AUTO
     prefill_step_size: int = 512
 
@@ -65,7 +67,8 @@ class GenerationOptions:
             object.__setattr__(self, "stop", (self.stop,))
         self._check_kinds()
         self._check_numbers()
-        self._check("constrain_calls", isinstance(self.constrain_calls, bool), "True or False")
+        for name in ("constrain_calls", "wire"):
+            self._check(name, isinstance(getattr(self, name), bool), "True or False")
 
     def _check_kinds(self) -> None:
         for name in ("eos_ids", "suppress_tokens"):

@@ -23,6 +23,9 @@ from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
 
 GB = 1e9
+SHORT = 1000
+"""Positions of prompt and reply for which there must be room beside the weights."""
+
 LIVE_SCORES = 2
 """Arrays of scores alive at once in a tile: the sum of its two parts and the first of them. (On a CPU plain rows add
 theirs in place.)"""
@@ -44,6 +47,7 @@ class Plan:
         transient: what comes and goes while a chunk of prompt is read.
         media: pixels and sound of the prompt with their embeddings.
         limit: what may be used.
+        reserve: what stays free beside the limit, for everything else on the machine.
         kv_bits: bits of the caches; None for the weights' own type.
     """
 
@@ -55,6 +59,7 @@ class Plan:
     media: int
     limit: int
     kv_bits: int | None
+    reserve: int = 0
 
     @property
     def total(self) -> int:
@@ -71,7 +76,8 @@ class Plan:
         caches = f"caches, {self.context} tokens, {kv_name(self.kv_bits)}"
         parts = [("weights", self.weights), (caches, self.full_caches + self.sliding_caches)]
         parts += [("reading a chunk", self.transient)] + ([("media", self.media)] if self.media else [])
-        return [*parts, ("total", self.total), ("limit", self.limit)]
+        kept_free = [("kept free beside it", self.reserve)] if self.reserve else []
+        return [*parts, ("total", self.total), ("limit", self.limit), *kept_free]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +90,7 @@ class Need:
     chunk: int
     kv_group_size: int
     limit: int
+    reserve: int = 0
     spans: Sequence[Span] = ()
     snapshots: int = 0
 
@@ -105,6 +112,7 @@ class Need:
             transient=transient_bytes(self.config, context, min(self.chunk, context), self.itemsize),
             media=media_bytes(self.spans, self.config, self.itemsize),
             limit=self.limit,
+            reserve=self.reserve,
             kv_bits=kv_bits,
         )
 
@@ -129,6 +137,7 @@ def need(
     chunk: int,
     kv_group_size: int,
     limit: int,
+    reserve: int = 0,
     snapshots: int = 0,
     drafter: Drafter | None = None,
 ) -> Need:
@@ -144,6 +153,7 @@ def need(
         chunk=max([chunk, *(stop - start for start, stop in runs)]),
         kv_group_size=kv_group_size,
         limit=limit,
+        reserve=reserve,
         spans=prompt.spans if prompt is not None else (),
         snapshots=snapshots,
     )
@@ -159,17 +169,29 @@ def check(need: Need, plan: Plan) -> Plan:
     if plan.fits:
         return plan
     raise DoesNotFitError(
-        f"{plan.context} tokens need {plan.total / GB:.2f} GB with {kv_name(plan.kv_bits)} caches, and "
-        f"{plan.limit / GB:.2f} GB may be used; {'; '.join(alternatives(need, plan))}"
+        f"{plan.context} tokens need {size_name(plan.total)} with {kv_name(plan.kv_bits)} caches, and "
+        f"{size_name(plan.limit)} may be used; {'; '.join(alternatives(need, plan))}"
     )
 
 
+def check_weights(need: Need) -> None:
+    """Raises DoesNotFitError if the weights leave no room for any prompt of SHORT positions."""
+    short = min(SHORT, need.config.text.max_position_embeddings)
+    least = min(need.plan(short, kv_bits).total for kv_bits in (None, 8, 4))
+    if least > need.limit:
+        raise DoesNotFitError(
+            f"the weights take {size_name(need.weights)}, with {short} tokens of prompt and reply {size_name(least)}, "
+            f"and {size_name(need.limit)} may be used: use a checkpoint of fewer bits, or raise memory_limit if this "
+            "machine can hold more"
+        )
+
+
 def alternatives(need: Need, plan: Plan) -> list[str]:
-    """What would fit instead, in words."""
+    """What would fit instead, in words that name arguments."""
     found = []
     fewer = next((bits for bits in (8, 4) if bits != plan.kv_bits and need.plan(plan.context, bits).fits), None)
     if fewer is not None:
-        found.append(f"--kv-bits {fewer} fits")
+        found.append(f"kv_bits={fewer} fits")
     longest = need.longest(plan.kv_bits)
     if longest:
         found.append(f"at most {longest} tokens of prompt and reply fit with {kv_name(plan.kv_bits)} caches")
@@ -181,6 +203,11 @@ def alternatives(need: Need, plan: Plan) -> list[str]:
 def kv_name(kv_bits: int | None) -> str:
     """How caches of so many bits are called."""
     return "plain" if kv_bits is None else f"{kv_bits}-bit"
+
+
+def size_name(size: int) -> str:
+    """A size as it is read: small models and limits are no whole GB."""
+    return f"{size / GB:.2f} GB" if size >= GB / 10 else f"{size / 1e6:.1f} MB"
 
 
 def cache_bytes(

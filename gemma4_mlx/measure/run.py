@@ -8,7 +8,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from gemma4_mlx.api import load
-from gemma4_mlx.engine.memory import keep_to, working_set
+from gemma4_mlx.engine.memory import budget, keep_to
 from gemma4_mlx.engine.plan import Plan, check, module_bytes, need
 from gemma4_mlx.errors import UsageError, visible
 from gemma4_mlx.measure.chips import Limits
@@ -78,7 +78,15 @@ def plan_of(model: Gemma4Unified, job: Job, setup: Setup) -> Plan:
     length, context = job.depth + job.tokens + ROOM, model.config.text.max_position_embeddings
     if length > context:
         raise UsageError(f"{job.name}: more than the model's context of {context} tokens")
-    needed = need(model, None, chunk=setup.chunk, kv_group_size=KVQuantization(8).group_size, limit=working_set())
+    allowed = budget()
+    needed = need(
+        model,
+        None,
+        chunk=setup.chunk,
+        kv_group_size=KVQuantization(8).group_size,
+        limit=allowed.limit,
+        reserve=allowed.reserve,
+    )
     return check(needed, needed.plan(length, setup.kv_bits))
 
 
