@@ -15,6 +15,7 @@ from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.container import LimitError, check_length
 from gemma4_mlx.media.decoding import SoundBlocks, check_shape, mono_mean
 from gemma4_mlx.media.faults import note_faults
+from gemma4_mlx.media.signatures import Medium
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
 from gemma4_mlx.media.tables import check_tables
 from gemma4_mlx.media.timeline import Block
@@ -92,7 +93,7 @@ def _check_finite(clips: list[np.ndarray], name: str) -> None:
         raise GemmaError(f"{name}: holds samples that are not finite numbers")
 
 
-def _file_clips(source: Source, kind: str, origin: float | None, limits: MediaLimits) -> list[np.ndarray]:
+def _file_clips(source: Source, kind: Medium, origin: float | None, limits: MediaLimits) -> list[np.ndarray]:
     blocks = SoundBlocks(source, kind, origin, limits)
     with note_faults(source, kind):
         clips = _cut(_resampled(blocks))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.endings import is_cut_short
+from gemma4_mlx.media.signatures import Medium
 from gemma4_mlx.media.sources import MediaLimits, Source
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class LimitError(GemmaError):
 
 
 @contextmanager
-def open_container(source: Source, kind: str, limits: MediaLimits) -> "Iterator[InputContainer]":
+def open_container(source: Source, kind: Medium, limits: MediaLimits) -> "Iterator[InputContainer]":
     """Open `source` for its "audio" or "video"; FFmpeg's errors, also those of the `with` block, become GemmaErrors.
 
     Nothing but listed demuxers and decoders touches the data, and they can open no other file or address.
@@ -64,13 +65,13 @@ def open_container(source: Source, kind: str, limits: MediaLimits) -> "Iterator[
     try:
         container = av.open(target, "r", format=_demuxer(source), options=options, **metadata)
     except av.ArgumentError as error:  # what a demuxer outside the list gives
-        raise GemmaError(f"{source.name}: is not {_NAMES[kind]}") from error
+        raise source.refusal(kind, f"is not {_NAMES[kind]}") from error
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise GemmaError(f"{source.name}: {_why_unreadable(source, kind)}") from error
+        raise source.refusal(kind, _why_unreadable(source, kind)) from error
     try:
         with container:
             if not any(stream.codec_context for stream in container.streams):
-                raise GemmaError(f"{source.name}: {_why_unreadable(source, kind)}")
+                raise source.refusal(kind, _why_unreadable(source, kind))
             yield container
     except (av.FFmpegError, ValueError, OverflowError) as error:
         raise GemmaError(f"{source.name}: the {kind} is damaged and can't be decoded") from error

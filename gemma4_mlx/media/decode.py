@@ -50,7 +50,7 @@ def open_png(source: Source, stream: IO[bytes], limits: MediaLimits) -> Png | No
     try:
         png = read_png(stream)
     except ValueError as error:
-        raise _unknown(source.name) from error
+        raise _unknown(source) from error
     check_pixels(source.name, *png.size, limits)
     if png.is_damaged:
         source.note("is damaged: the check sum of its pixels is wrong, so that some of them may be wrong too")
@@ -64,7 +64,7 @@ def decode_png(source: Source, png: Png, stream: IO[bytes], limits: MediaLimits)
     from PIL.PngImagePlugin import PngImageFile
 
     plain = plain_png(png, stream)
-    image = _opened(source.name, plain, PngImageFile)
+    image = _opened(source, plain, PngImageFile)
     _check_memory(source.name, image, _size_of(stream), limits)
     return _loaded(source, lambda: PngImageFile(_rewound(plain)), _size_of(stream), png_orientation(png))
 
@@ -90,11 +90,11 @@ def decode_file(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decod
     if head.startswith(b"RIFF"):
         return _decode_webp(source, stream, limits)
     if head[4:8] == b"ftyp":
-        return _decode_heif(source, stream, _heif_decoder(source.name, head), limits)
+        return _decode_heif(source, stream, _heif_decoder(source, head), limits)
     if head.startswith(b"\xff\xd8\xff"):
         return _decode_jpeg(source, stream, limits)
-    decoder = _decoder(source.name, head)
-    image = _opened(source.name, stream, decoder)
+    decoder = _decoder(source, head)
+    image = _opened(source, stream, decoder)
     if getattr(image, "shares_colours", False):
         raise GemmaError(f"{source.name}: the pixels of this TIFF share colours: not read here; save it as PNG first")
     _check_memory(source.name, image, _size_of(stream), limits)
@@ -115,11 +115,11 @@ def check_pixels(name: str, width: int, height: int, limits: MediaLimits, most: 
         raise GemmaError(f"{name}: {width} x {height} pixels are more than the limit of {limit}; make it smaller first")
 
 
-def _unknown(name: str) -> GemmaError:
-    return GemmaError(f"{name}: is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or it is broken")
+def _unknown(source: Source) -> GemmaError:
+    return source.refusal("image", "is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or it is broken")
 
 
-def _decoder(name: str, head: bytes) -> Open:
+def _decoder(source: Source, head: bytes) -> Open:
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.GifImagePlugin import GifImageFile
 
@@ -131,20 +131,20 @@ def _decoder(name: str, head: bytes) -> Open:
         return BmpImageFile
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*"):
         return CheckedTiff
-    raise _unknown(name)
+    raise _unknown(source)
 
 
-def _heif_decoder(name: str, head: bytes) -> Open:
+def _heif_decoder(source: Source, head: bytes) -> Open:
     if heif.is_avif(head):
         from PIL.AvifImagePlugin import AvifImageFile
 
         return AvifImageFile
     if not heif.is_heic(head):
-        raise _unknown(name)
+        raise _unknown(source)
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
-        raise MissingPackageError(f"{name}: HEIC images", "pillow-heif>=1.1") from error
+        raise MissingPackageError(f"{source.name}: HEIC images", "pillow-heif>=1.1") from error
     return HeifImageFile
 
 
@@ -169,7 +169,7 @@ def _decode_jpeg(source: Source, stream: IO[bytes], limits: MediaLimits) -> Deco
     ended, size = jpeg.EndedStream(stream), _size_of(stream)
 
     def decode(ended: jpeg.EndedStream) -> Any:
-        image = _open_jpeg(source.name, ended, limits, size)
+        image = _open_jpeg(source, ended, limits, size)
         ended.adds_end = True
         try:
             image.load()
@@ -190,11 +190,11 @@ def _decode_jpeg(source: Source, stream: IO[bytes], limits: MediaLimits) -> Deco
     return _without_filler(source, decoded) if is_cut else decoded
 
 
-def _open_jpeg(name: str, ended: jpeg.EndedStream, limits: MediaLimits, size: int) -> Any:
+def _open_jpeg(source: Source, ended: jpeg.EndedStream, limits: MediaLimits, size: int) -> Any:
     from PIL.JpegImagePlugin import jpeg_factory
 
-    image: Any = _opened(name, ended, jpeg_factory)
-    _check_memory(name, image, size, limits)
+    image: Any = _opened(source, ended, jpeg_factory)
+    _check_memory(source.name, image, size, limits)
     if image.width * image.height > _DRAFT:
         image.draft(None, (image.width // 2, image.height // 2))
     return image
@@ -220,14 +220,14 @@ def _decode_webp(source: Source, stream: IO[bytes], limits: MediaLimits) -> Deco
     head = stream.read(32)
     canvas = webp.canvas_size(head)
     if canvas is None:
-        raise _unknown(source.name)
+        raise _unknown(source)
     check_pixels(source.name, *canvas, limits, _MOST_BYTES / _BYTES_A_PIXEL["WEBP"])
     stated, size = int.from_bytes(head[4:8], "little") + 8, _size_of(stream)
     stream.seek(0)
     data = stream.read(min(stated, _MOST_BYTES))
     if stated > size:
         return _decode_cut_webp(source, data, canvas)
-    image = _opened(source.name, io.BytesIO(data), WebPImageFile)
+    image = _opened(source, io.BytesIO(data), WebPImageFile)
     _check_memory(source.name, image, size, limits)
     _note_pages(source, image)
     return _loaded(source, lambda: WebPImageFile(io.BytesIO(data)), size)
@@ -239,7 +239,7 @@ def _decode_cut_webp(source: Source, data: bytes, canvas: tuple[int, int]) -> De
     whole = webp.whole_part(data)
     if whole is not None:
         source.note("is cut short: all that is there is used")
-        _opened(source.name, io.BytesIO(whole), WebPImageFile)
+        _opened(source, io.BytesIO(whole), WebPImageFile)
         return _loaded(source, lambda: WebPImageFile(io.BytesIO(whole)), len(data))
     if canvas[0] * canvas[1] > LARGE:
         raise broken(source.name)
@@ -248,13 +248,13 @@ def _decode_cut_webp(source: Source, data: bytes, canvas: tuple[int, int]) -> De
     return completed(source, files, WebPImageFile)
 
 
-def _opened(name: str, stream: Any, decoder: Any) -> "Image.Image":
+def _opened(source: Source, stream: Any, decoder: Any) -> "Image.Image":
     """Read the header only."""
     try:
         image: Image.Image = decoder(_rewound(stream))
         keep_levels(image)
     except Exception as error:  # a decoder may raise anything on a hostile header
-        raise _unknown(name) from error
+        raise _unknown(source) from error
     return image
 
 

@@ -17,6 +17,7 @@ from gemma4_mlx.media.container import (
     stated_seconds,
 )
 from gemma4_mlx.media.endings import note_cut
+from gemma4_mlx.media.signatures import Medium
 from gemma4_mlx.media.sources import MediaLimits, Source
 from gemma4_mlx.media.timeline import Block, cut_padding, fill_pauses, start_at
 
@@ -59,7 +60,7 @@ class SoundBlocks:
         GemmaError: a codec outside the list, nothing that can be decoded, or longer than the limits.
     """
 
-    def __init__(self, source: Source, kind: str, origin: float | None, limits: MediaLimits) -> None:
+    def __init__(self, source: Source, kind: Medium, origin: float | None, limits: MediaLimits) -> None:
         self._source, self._kind, self._origin, self._limits = source, kind, origin, limits
         self.is_padded = False
 

@@ -38,11 +38,18 @@ class FileKind:
     advice: str = ""
     holds: Literal["", "audio or video"] = ""
 
+    def is_not(self, wanted: Medium) -> bool:
+        """Whether the file's beginning alone tells that it is not the wanted medium."""
+        may_hold = self.medium is not None and bool(self.holds) and wanted in self.holds
+        return self not in (UNKNOWN, EMPTY) and self.medium != wanted and not may_hold
+
     def why_not(self, wanted: Medium) -> str:
         """Say why it is not the wanted medium: "is a PDF document, not an image: save its pages as images first"."""
         other = f"give it as {_ARTICLES[self.medium]}" if self.medium and self.medium != wanted else ""
         cure = self.advice or other
-        return f"is {self.name}, not {_ARTICLES[wanted]}{': ' if cure else ''}{cure}"
+        is_of_it = self.medium is None and f" {wanted}" in self.name
+        wrong = "which is not read here" if is_of_it else f"not {_ARTICLES[wanted]}"
+        return f"is {self.name}, {wrong}{': ' if cure else ''}{cure}"
 
 
 _ARTICLES: Mapping[Medium, str] = {"image": "an image", "audio": "audio", "video": "a video"}
@@ -107,8 +114,8 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", _none("a JPEG 2000 image", _PNG_FIRST)),
     (rb"8BP[SB]", _none("a Photoshop image", _PNG_FIRST)),
     (rb"gimp xcf", _none("a GIMP image", _PNG_FIRST)),
-    (rb"\0\0\x01\0[\x01-\x40]\0", _none("an icon (ICO)", _PNG_FIRST)),
-    (rb"icns", _none("an icon (ICNS)", _PNG_FIRST)),
+    (rb"\0\0\x01\0[\x01-\x40]\0", _none("an ICO image", _PNG_FIRST)),
+    (rb"icns", _none("an ICNS image", _PNG_FIRST)),
     (rb"P[1-7][\s#]", _none("a Netpbm image", _PNG_FIRST)),
     (rb"\x76\x2f\x31\x01|#\?RADIANCE|DDS |qoif", _none("an image of a rare kind", _PNG_FIRST)),
     (rb"\{\\rtf", _none("an RTF document", _OFFICE)),
@@ -136,7 +143,7 @@ _PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _S
 
 # (pattern of a text's beginning in lower case, kind)
 _TEXTS: tuple[tuple[str, FileKind], ...] = (
-    (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg[^>]*>\s*)?<svg[\s>]", _none("an SVG drawing", _PNG_FIRST)),
+    (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg[^>]*>\s*)?<svg[\s>]", _none("an SVG image", _PNG_FIRST)),
     (
         r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype html|html|head|body|script|meta|title)[\s>]",
         _none("an HTML page", "give the address of the file itself"),

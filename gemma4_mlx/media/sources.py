@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from gemma4_mlx.errors import GemmaError, note, visible
+from gemma4_mlx.media.near import near_path
+from gemma4_mlx.media.signatures import HEAD_BYTES, Medium, kind_by_head
 
 _SPOOL_BYTES = 32 * 2**20  # copies up to this size stay in memory, larger ones go to a temporary file
 _CHUNK_BYTES = 2**20
@@ -78,6 +80,12 @@ class Source:
         """Say that parts are damaged, unless another note says so already."""
         if not any("is damaged" in line for line in self.notes):
             self.note(f"is damaged: {text}")
+
+    def refusal(self, wanted: Medium, otherwise: str) -> GemmaError:
+        """The error for a file that can't be read as `wanted`: what it is instead, or else `otherwise`."""
+        with self.opened() as file:
+            kind = kind_by_head(file.read(HEAD_BYTES))
+        return GemmaError(f"{self.name}: {kind.why_not(wanted) if kind.is_not(wanted) else otherwise}")
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -143,7 +151,7 @@ def _from_path(text: str | bytes, limits: MediaLimits) -> Source:
         path = Path(os.fsdecode(text)).expanduser()
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise GemmaError(f"{name}: is a folder, not a media file")
+            raise GemmaError(f"{name}: is a folder, not a media file; give the files in it")
         if stat.S_ISFIFO(status.st_mode):
             with path.open("rb") as pipe:
                 return _copied(pipe, name, limits)
@@ -151,7 +159,9 @@ def _from_path(text: str | bytes, limits: MediaLimits) -> Source:
             raise GemmaError(f"{name}: is a device, not a media file")
         path.open("rb").close()
     except OSError as error:
-        raise GemmaError(f"{name}: {(error.strerror or 'cannot be read').lower()}") from error
+        meant = near_path(os.fsdecode(text)) if isinstance(error, FileNotFoundError | NotADirectoryError) else None
+        question = f"; did you mean {printable(meant)}?" if meant else ""
+        raise GemmaError(f"{name}: {(error.strerror or 'cannot be read').lower()}{question}") from error
     except (ValueError, RuntimeError) as error:
         raise GemmaError(f"{name}: is not a usable path") from error
     _check_size(status.st_size, name, limits.max_bytes)

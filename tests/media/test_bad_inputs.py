@@ -31,7 +31,7 @@ NOT_AN_IMAGE = "is not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image, or
 BROKEN_IMAGE = "the image is broken or cut short"
 NOT_SOUND = "is not a WAV, FLAC, MP3, OGG, Opus, M4A, AAC or AIFF file, nor an MP4, MOV, WebM or MKV with sound"
 CUT = "is cut short: the end of the file is missing, and nothing can be read without it"
-NOT_VIDEO = "is not an MP4, MOV, WebM or MKV video"
+PNG_FIRST = "save it as PNG or JPEG first"
 
 
 def bomb_png(width: int, height: int) -> bytes:
@@ -79,22 +79,42 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"
 # (name, reader, source or content of the named file, options, the line)
 IMAGES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("missing.png", None, {}, "{}/missing.png: no such file or directory"),
-    ("folder", "folder", {}, "{}/folder: is a folder, not a media file"),
+    ("folder", "folder", {}, "{}/folder: is a folder, not a media file; give the files in it"),
     ("empty.png", b"", {}, "{}/empty.png: is empty"),
     ("two\nlines.png", b"", {}, "{}/two?lines.png: is empty"),
-    ("text.png", b"hello, this is no image", {}, "{}/text.png: " + NOT_AN_IMAGE),
+    ("text.png", b"hello, this is no image", {}, "{}/text.png: is a text file, not an image"),
     ("one-byte.png", b"\x89", {}, "{}/one-byte.png: " + NOT_AN_IMAGE),
-    ("drawing.png", SVG, {}, "{}/drawing.png: " + NOT_AN_IMAGE),
-    ("disguised.png", image_bytes(picture(9, 9), "PPM"), {}, "{}/disguised.png: " + NOT_AN_IMAGE),
-    ("script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", {}, "{}/script.jpg: " + NOT_AN_IMAGE),
-    ("sound.png", wav_bytes(tone(0.1)), {}, "{}/sound.png: " + NOT_AN_IMAGE),
+    ("drawing.png", SVG, {}, "{}/drawing.png: is an SVG image, which is not read here: " + PNG_FIRST),
+    (
+        "disguised.png",
+        image_bytes(picture(9, 9), "PPM"),
+        {},
+        "{}/disguised.png: is a Netpbm image, which is not read here: " + PNG_FIRST,
+    ),
+    (
+        "script.jpg",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        {},
+        "{}/script.jpg: is a PostScript file, not an image: " + PNG_FIRST,
+    ),
+    ("sound.png", wav_bytes(tone(0.1)), {}, "{}/sound.png: is a WAV audio file, not an image: give it as audio"),
     ("no-rows.png", NO_ROWS_PNG, {}, "{}/no-rows.png: " + BROKEN_IMAGE),
     ("no-rows.jpg", NO_ROWS_JPEG, {}, "{}/no-rows.jpg: " + BROKEN_IMAGE),
     ("no-rows.webp", image_bytes(picture(300, 200), "WEBP")[:60], {}, "{}/no-rows.webp: " + BROKEN_IMAGE),
     ("no-rows.bmp", image_bytes(picture(30, 20), "BMP")[:60], {}, "{}/no-rows.bmp: " + BROKEN_IMAGE),
     ("no-rows.gif", image_bytes(Image.new("P", (300, 200), 3), "GIF")[:40], {}, "{}/no-rows.gif: " + BROKEN_IMAGE),
-    ("no-webp.webp", b"RIFF\0\1\0\0WAVEfmt " + bytes(300), {}, "{}/no-webp.webp: " + NOT_AN_IMAGE),
-    ("film.heic", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(40), {}, "{}/film.heic: " + NOT_AN_IMAGE),
+    (
+        "no-webp.webp",
+        b"RIFF\0\1\0\0WAVEfmt " + bytes(300),
+        {},
+        "{}/no-webp.webp: is a WAV audio file, not an image: give it as audio",
+    ),
+    (
+        "film.heic",
+        b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(40),
+        {},
+        "{}/film.heic: is an MP4 file, not an image: give it as a video",
+    ),
     ("no-data.png", bomb_png(100, 100), {}, "{}/no-data.png: " + BROKEN_IMAGE),
     (
         "bomb.png",
@@ -180,7 +200,7 @@ SOURCES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("bad base64", "data:image/png;base64,@@@", {}, "data URI: its base64 data are malformed"),
     ("empty data", "data:image/png;base64,", {}, "data URI: is empty"),
     ("long data", "data:," + "a" * 4000, {"limits": SMALL}, "data URI: is larger than the limit of 1 kB"),
-    ("plain data", "data:,hello", {}, "data URI: " + NOT_AN_IMAGE),
+    ("plain data", "data:,hello", {}, "data URI: is a text file, not an image"),
     (
         "array shape",
         np.zeros((4, 4, 2), np.uint8),
@@ -204,9 +224,14 @@ SOURCES: list[tuple[str, Any, dict[str, Any], str]] = [
     ),
 ]
 SOUNDS: list[tuple[str, Any, dict[str, Any], str]] = [
-    ("text.wav", b"hello, this is no sound", {}, "{}/text.wav: " + NOT_SOUND + ", or it is broken"),
-    ("list.m3u8", PLAYLIST, {}, "{}/list.m3u8: " + NOT_SOUND),
-    ("picture.mp3", image_bytes(picture(90, 90), "PNG"), {}, "{}/picture.mp3: " + NOT_SOUND),
+    ("text.wav", b"hello, this is no sound", {}, "{}/text.wav: is a text file, not audio"),
+    ("list.m3u8", PLAYLIST, {}, "{}/list.m3u8: is a playlist, not audio: give the files that it names"),
+    (
+        "picture.mp3",
+        image_bytes(picture(90, 90), "PNG"),
+        {},
+        "{}/picture.mp3: is a PNG image, not audio: give it as an image",
+    ),
     (
         "half.ogg",
         lambda: encoded_sound(tone(1, 48_000), 48_000, "libopus", "ogg")[:4000],
@@ -274,9 +299,14 @@ SOUNDS: list[tuple[str, Any, dict[str, Any], str]] = [
     ),
 ]
 VIDEOS: list[tuple[str, Any, dict[str, Any], str]] = [
-    ("text.mp4", b"hello, this is no video", {}, "{}/text.mp4: " + NOT_VIDEO + ", or it is broken"),
-    ("list.mp4", PLAYLIST, {}, "{}/list.mp4: " + NOT_VIDEO + ", or it is broken"),
-    ("moving.mp4", image_bytes(picture(90, 90), "GIF"), {}, "{}/moving.mp4: " + NOT_VIDEO),
+    ("text.mp4", b"hello, this is no video", {}, "{}/text.mp4: is a text file, not a video"),
+    ("list.mp4", PLAYLIST, {}, "{}/list.mp4: is a playlist, not a video: give the files that it names"),
+    (
+        "moving.mp4",
+        image_bytes(picture(90, 90), "GIF"),
+        {},
+        "{}/moving.mp4: is a GIF image, not a video: give it as an image",
+    ),
     ("half.mp4", lambda: video_bytes(30)[:1500], {}, "{}/half.mp4: " + CUT),
     ("cut.mp4", lambda: moov_first(count=30)[:-800], {}, "{}/cut.mp4: the video has no frames that can be decoded"),
     (

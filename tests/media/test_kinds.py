@@ -76,7 +76,7 @@ KINDS = {
     "numpy": (saved_array(), None, "a NumPy array"),
     "html": (b"\n<!DOCTYPE html>\n<title>x</title>", None, "an HTML page"),
     "html after a comment": (b"<!-- saved -->\n<HTML lang=en>", None, "an HTML page"),
-    "svg": (b"<?xml version='1.0'?>\n<!-- x -->\n<svg xmlns='a'>", None, "an SVG drawing"),
+    "svg": (b"<?xml version='1.0'?>\n<!-- x -->\n<svg xmlns='a'>", None, "an SVG image"),
     "xml": (b"<?xml version='1.0'?><feed/>", None, "an XML file"),
     "json": (b' {"error": "not found"}', None, "a JSON file"),
     "text": ("Grüße, nicht mehr\n".encode(), None, "a text file"),
@@ -123,6 +123,7 @@ def test_names_tell_where_contents_do_not(tmp_path: Path) -> None:
         (b"%PDF-1.7", "image", "is a PDF document, not an image: save its pages as images first"),
         (b"fLaC", "image", "is a FLAC audio file, not an image: give it as audio"),
         (b"GIF89a", "audio", "is a GIF image, not audio: give it as an image"),
+        (b"8BPS", "image", "is a Photoshop image, which is not read here: save it as PNG or JPEG first"),
         (b"\x7fELF", "video", "is a program, not a video"),
     ],
 )
