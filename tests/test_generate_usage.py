@@ -48,7 +48,7 @@ FILES = [
     (option, name, content, line)
     for option, table in (("--image", IMAGES), ("--audio", SOUNDS), ("--video", VIDEOS))
     for name, content, options, line in table
-    if not options and not isinstance(content, tuple)
+    if not options and not isinstance(content, tuple) and content != "folder"  # whose files commands look for
 ]
 ADDRESSES = [(source, line) for _, source, options, line in SOURCES if not options and isinstance(source, str)]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gemma4_mlx.commands.attachments import STDIN, add_attachments, check_count, find_media, stray_question
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import (
     EIGHT_BITS,
@@ -23,7 +24,7 @@ from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.reply import Reply, json_text
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, UsageError, shortened
 from gemma4_mlx.files import read_given_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
     from gemma4_mlx.prompt.prompt import Prompt
 
-STDIN = "-"
 MOST_INPUT = 32 * 2**20
 """Bytes of standard input that are read as a prompt: four for each character of the longest."""
 
@@ -67,9 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     ask = parser.add_argument_group("what to ask")
     ask.add_argument("--prompt", "-p", default=None, help='the question; "-" reads it from standard input')
     ask.add_argument("--system", help="instructions for the model")
-    ask.add_argument("--image", action="append", default=[], help="path, URL or - (stdin); may be repeated")
-    ask.add_argument("--audio", action="append", default=[], help="path, URL or - (stdin); may be repeated")
-    ask.add_argument("--video", action="append", default=[], help="path, URL or - (stdin); may be repeated")
+    add_attachments(parser, ask)
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
     ask.add_argument("--prompt-cache-file", help="go on from what this file holds, and keep prompt and reply in it")
     add_common_options(parser)
@@ -89,6 +87,7 @@ def answer(args: argparse.Namespace) -> int:
     note_options_without_effect(args)
     schema = given_schema(args)
     read_stdin(args)
+    find_media(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
     model, processor, conversation = prepare(args, terminal)
     drafter = given_drafter(args)
@@ -228,7 +227,7 @@ def show(
 def check_usage(args: argparse.Namespace) -> None:
     """Raises UsageError for what can be told before anything is loaded."""
     if args.prompt is None:
-        raise UsageError("no prompt: give --prompt TEXT, or --prompt - to read it from standard input")
+        raise UsageError(no_prompt(args))
     check_question(args)
     if [args.prompt, *args.image, *args.audio, *args.video].count(STDIN) > 1:
         raise UsageError("standard input can be read once: only one option may be -")
@@ -240,6 +239,18 @@ def check_usage(args: argparse.Namespace) -> None:
     from gemma4_mlx.engine.options import GenerationOptions
 
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
+
+
+def no_prompt(args: argparse.Namespace) -> str:
+    """What to do if there is no prompt; one that stands among the files is told so."""
+    question = stray_question(args)
+    if question is None:
+        return "no prompt: give --prompt TEXT, or --prompt - to read it from standard input"
+    kind = args.media[-1][0]
+    return (
+        f"no prompt: {shortened(question)!r} is no file, and --{kind} takes every word that follows it; "
+        f"write the question before --{kind}, after -- or after --prompt"
+    )
 
 
 def check_question(args: argparse.Namespace) -> None:
@@ -261,7 +272,7 @@ def given_schema(args: argparse.Namespace) -> Any:
 
 
 def read_stdin(args: argparse.Namespace) -> None:
-    """Puts standard input where an option says -: text for the prompt, bytes for media."""
+    """Puts standard input where the prompt is -."""
     if args.prompt == STDIN:
         try:
             data = sys.stdin.buffer.read(MOST_INPUT + 1)
@@ -275,9 +286,6 @@ def read_stdin(args: argparse.Namespace) -> None:
                 "standard input is not UTF-8 text; media go to --image -, --audio - or --video -"
             ) from None
         check_question(args)
-    for sources in (args.image, args.audio, args.video):
-        if STDIN in sources:
-            sources[sources.index(STDIN)] = sys.stdin.buffer
 
 
 def prompt_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -291,7 +299,9 @@ def prompt_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def messages(args: argparse.Namespace, media: "MediaOptions") -> list[dict[str, Any]]:
     """The conversation, its media decoded."""
-    from gemma4_mlx.prompt.turns import question
+    from gemma4_mlx.prompt.turns import question_about
 
+    given = find_media(args)
+    check_count(given, media)
     system = [{"role": "system", "content": args.system}] if args.system else []
-    return [*system, question(args.prompt, media, images=args.image, audio=args.audio, videos=args.video)]
+    return [*system, question_about(given, args.prompt, media)]

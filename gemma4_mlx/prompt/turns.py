@@ -29,9 +29,12 @@ def question(
 ) -> Message:
     """The turn of a question with these media, which are decoded first. Raises GemmaError where one can't be."""
     given: tuple[tuple[MediaKind, Sequence[Any]], ...] = (("image", images), ("video", videos), ("audio", audio))
-    return user_turn(
-        text, [part for kind, sources in given for source in sources for part in decode(kind, source, options)]
-    )
+    return question_about([(kind, source) for kind, sources in given for source in sources], text, options)
+
+
+def question_about(media: "Sequence[tuple[MediaKind, Any]]", text: str, options: "MediaOptions") -> Message:
+    """The turn of a question with media of several kinds in this order. Raises GemmaError if one can't be decoded."""
+    return user_turn(text, [part for kind, source in media for part in decode(kind, source, options)])
 
 
 def decode(kind: "MediaKind", source: Any, options: "MediaOptions") -> list[Part]:
