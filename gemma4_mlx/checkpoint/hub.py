@@ -1,9 +1,10 @@
-"""A path or a Hub repository's name -> a folder on disk, downloaded with resume where needed."""
+"""A path, or a model's name or address -> a folder on disk, downloaded with resume if needed."""
 
 import sys
 from pathlib import Path
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.checkpoint.address import KAGGLE, Address, read_address
+from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
 
@@ -16,20 +17,46 @@ NANO_DRAFTER_FOLDER = NANO_FOLDER.with_name("nano_drafter")
 
 
 def resolve(path_or_repo: str, *, revision: str | None = None, offline: bool = False) -> Path:
-    """The folder of a checkpoint: "nano" is built in, a local one is taken as it is, a repository is downloaded.
+    """The folder of a checkpoint: "nano" is built in, a local one is taken as it is, others are downloaded.
 
-    Honours HF_HOME, HF_HUB_OFFLINE and HF_TOKEN. Raises GemmaError with what went wrong and what to do.
+    A model on the Hub is given as owner/name, owner/name@revision or by its address; one on Kaggle as
+    kaggle:owner/model/framework/variation or by its address. Honours HF_HOME, HF_HUB_OFFLINE and HF_TOKEN.
+
+    Raises:
+        GemmaError: what went wrong and what to do.
     """
     if path_or_repo == NANO:
         return NANO_FOLDER
-    folder = Path(path_or_repo).expanduser()
-    if folder.is_dir():
+    folder = local_folder(path_or_repo)
+    if folder is not None:
         return folder
-    if folder.exists():
-        raise GemmaError(f"{path_or_repo}: a file; give the folder of a checkpoint, or a Hub repository's name")
-    if not is_repository_name(path_or_repo):
+    address = read_address(path_or_repo, revision)
+    if address is None:
         raise GemmaError(f"{path_or_repo}: no such folder, nor the name of a Hub repository (owner/name)")
-    return _download(path_or_repo, revision, offline)
+    return download(address, offline)
+
+
+def local_folder(path: str) -> Path | None:
+    """The folder of this name, None if there is none. Raise GemmaError if it is a file or no path at all."""
+    try:
+        folder = Path(path).expanduser()
+        if folder.is_dir():
+            return folder
+        is_file = folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long for a name; no such user; a zero character
+        raise GemmaError(f"{shortened(path)}: no path of a folder ({one_line(error)})") from None
+    if is_file:
+        raise GemmaError(f"{path}: a file; give the folder of a checkpoint, or a Hub repository's name")
+    return None
+
+
+def download(address: Address, offline: bool = False) -> Path:
+    """The folder of a model in the Hub's or Kaggle's cache; what it lacks is downloaded. Raise GemmaError."""
+    if address.host == KAGGLE:
+        from gemma4_mlx.checkpoint import kaggle
+
+        return kaggle.download(address, offline)
+    return _download(address.name, address.revision, offline)
 
 
 def resolve_drafter(path_or_repo: str, *, revision: str | None = None, offline: bool = False) -> Path:
@@ -67,9 +94,3 @@ def _download(repo: str, revision: str | None, offline: bool) -> Path:
         raise GemmaError(f"{repo}: {reason}; download it once with a network, or give a folder") from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise GemmaError(f"{repo}: download failed ({one_line(error)}); run it again to resume") from None
-
-
-def is_repository_name(text: str) -> bool:
-    """Whether the text has the form owner/name."""
-    owner, _, name = text.partition("/")
-    return all(part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in (owner, name))

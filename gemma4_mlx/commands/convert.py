@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gemma4_mlx.checkpoint.address import is_repository_name
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS, RECIPES, Quantization
 from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.terminal import Terminal
@@ -45,7 +46,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     """Finds the source, converts it, uploads the result if asked to."""
     quantization = read_quantization(args)
     from gemma4_mlx.checkpoint.convert import ConvertOptions, check_target, convert
-    from gemma4_mlx.checkpoint.hub import is_repository_name, resolve
+    from gemma4_mlx.checkpoint.hub import resolve
 
     if args.upload_repo and not is_repository_name(args.upload_repo):
         raise UsageError(f"{args.upload_repo}: not the name of a Hub repository (owner/name)")
