@@ -128,7 +128,7 @@ def test_a_revision_is_given_once() -> None:
     assert read_address(NAME, "v1") == Address(HUB, NAME, "v1")
     assert read_address(f"{NAME}@v1", "v1") == Address(HUB, NAME, "v1")
     assert read_address(f"kaggle:{ON_KAGGLE}", "3") == Address(KAGGLE, ON_KAGGLE, "3")
-    with pytest.raises(UsageError, match="names the revision v1, but v2 is asked for: give one"):
+    with pytest.raises(UsageError, match="names the revision v1, and v2 is asked for: give one"):
         read_address(f"{NAME}@v1", "v2")
     for version in ("main", "0", "-1", "../2", "9" * 12):
         with pytest.raises(UsageError, match="a version on Kaggle is a number"):
