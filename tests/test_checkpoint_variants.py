@@ -928,13 +928,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "shard missing": (
         all_of(shards, removed("model-00002-of-00003.safetensors")),
-        "{}/model.safetensors.index.json: model-00002-of-00003.safetensors missing; "
-        "download or convert the checkpoint again",
+        "{}: an unfinished download: model-00002-of-00003.safetensors is missing; "
+        "download it, copy it or convert the checkpoint again",
     ),
     "shard missing beside a leftover": (
         all_of(lambda folder: shards(folder, keep_whole=True), removed("model-00002-of-00003.safetensors")),
-        "{}/model.safetensors.index.json: model-00002-of-00003.safetensors missing; "
-        "download or convert the checkpoint again",
+        "{}: an unfinished download: model-00002-of-00003.safetensors is missing; "
+        "download it, copy it or convert the checkpoint again",
     ),
     "shards of two checkpoints": (
         all_of(
@@ -942,8 +942,9 @@ REFUSED: dict[str, tuple[Change, str]] = {
             lambda folder: shutil.copy(folder / THIRD, folder / "model-00003-of-00004.safetensors"),
             removed(THIRD),
         ),
-        "{}: model-00003-of-00003.safetensors, model-00001-of-00004.safetensors, model-00002-of-00004.safetensors, "
-        "model-00004-of-00004.safetensors missing; download or convert the checkpoint again",
+        "{}: an unfinished download: model-00003-of-00003.safetensors, model-00001-of-00004.safetensors, "
+        "model-00002-of-00004.safetensors, model-00004-of-00004.safetensors are missing; "
+        "download it, copy it or convert the checkpoint again",
     ),
     "weights of another name": (
         all_of(
@@ -954,7 +955,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "shard missing without an index": (
         all_of(lambda folder: shards(folder, index=False), removed("model-00002-of-00003.safetensors")),
-        "{}: model-00002-of-00003.safetensors missing; download or convert the checkpoint again",
+        "{}: an unfinished download: model-00002-of-00003.safetensors is missing; "
+        "download it, copy it or convert the checkpoint again",
     ),
     "part of vision missing": (
         dropped("model.embed_vision."),
@@ -1040,14 +1042,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     **{
         f"pointer of {name}": (
             pointer(name),
-            f"{{}}/{name}: {problem} (only a Git LFS pointer to it; run git lfs pull there)",
+            f"{{}}: an unfinished download: {name} is only a Git LFS pointer; "
+            "copy the file itself, or run git lfs pull where it comes from",
         )
-        for name, problem in {
-            "config.json": "not a readable JSON file",
-            "tokenizer.json": "not a tokenizer",
-            "chat_template.jinja": "can't be read as UTF-8 text",
-            "model.safetensors": "not a whole safetensors file",
-        }.items()
+        for name in ("config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors")
     },
     "no tokenizer": (
         removed("tokenizer.json"),

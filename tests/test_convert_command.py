@@ -166,7 +166,12 @@ BAD = {
         "--upload-repo needs the Hub; leave --off",
     ),
     "upload name": (nothing, "--upload-repo mine", 2, "mine: not the name of a Hub repository (owner/name)"),
-    "cut weights": (cut_weights, "", 1, "{}/source/model.safetensors: not a whole safetensors file ("),
+    "cut weights": (
+        cut_weights,
+        "",
+        1,
+        "{}/source: an unfinished download: model.safetensors is cut off at 100,000 of ",
+    ),
     "missing tensor": (
         drop_a_tensor,
         "",

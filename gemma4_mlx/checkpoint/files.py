@@ -80,19 +80,31 @@ def _read_index(path: Path) -> dict[str, str]:
     return listed
 
 
+def absent_weights(present: Sequence[str], listed: Sequence[str]) -> list[str]:
+    """Files that an index lists and are not there; without one, shards that others count and that make none whole."""
+    if listed:
+        return [name for name in listed if name not in present]
+    absent = [_absent_shards(*division, shards) for division, shards in _divisions(present).items()]
+    return [] if WHOLE in present or not all(absent) else [name for names in absent for name in names]
+
+
+def _divisions(present: Sequence[str]) -> dict[tuple[int, str], set[str]]:
+    """Names of the shards by their digits and their number."""
+    divisions: dict[tuple[int, str], set[str]] = {}
+    for match in filter(None, map(SHARD.fullmatch, present)):
+        divisions.setdefault((len(match[1]), match[2]), set()).add(match[0])
+    return divisions
+
+
 def _without_index(folder: Path, present: Sequence[str]) -> Sequence[str]:
     """Every file, but of shards and model.safetensors only one whole set: that of the shards if there is one.
 
     Raises GemmaError if there is none.
     """
-    divisions: dict[tuple[int, str], set[str]] = {}  # names of the shards by their digits and their number
-    for match in filter(None, map(SHARD.fullmatch, present)):
-        divisions.setdefault((len(match[1]), match[2]), set()).add(match[0])
-    absent = {division: _absent_shards(*division, shards) for division, shards in divisions.items()}
-    whole = [division for division in divisions if not absent[division]]
-    if divisions and not whole and WHOLE not in present:
-        names = [name for names in absent.values() for name in names]
-        raise GemmaError(f"{folder}: {some(names)} missing; download or convert the checkpoint again")
+    if absent := absent_weights(present, ()):
+        raise GemmaError(f"{folder}: {some(absent)} missing; download or convert the checkpoint again")
+    divisions = _divisions(present)
+    whole = [division for division, shards in divisions.items() if not _absent_shards(*division, shards)]
     left = {name for division, names in divisions.items() if division not in whole[:1] for name in names}
     left |= {WHOLE} if whole else set()
     return [name for name in present if name not in left]

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from gemma4_mlx.checkpoint.address import KAGGLE, Address, read_address
+from gemma4_mlx.checkpoint.unfinished import check_finished
 from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
@@ -28,12 +29,13 @@ def resolve(path_or_repo: str, *, revision: str | None = None, offline: bool = F
     if path_or_repo == NANO:
         return NANO_FOLDER
     folder = local_folder(path_or_repo)
-    if folder is not None:
-        return folder
-    address = read_address(path_or_repo, revision)
-    if address is None:
-        raise GemmaError(f"{path_or_repo}: no such folder, nor the name of a Hub repository (owner/name)")
-    return download(address, offline)
+    if folder is None:
+        address = read_address(path_or_repo, revision)
+        if address is None:
+            raise GemmaError(f"{path_or_repo}: no such folder, nor the name of a Hub repository (owner/name)")
+        folder = download(address, offline)
+    check_finished(folder)
+    return folder
 
 
 def local_folder(path: str) -> Path | None:
