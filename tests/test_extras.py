@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import gemma4_mlx
+from gemma4_mlx.checkpoint.hub import resolve
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.mcp import open_servers
 from gemma4_mlx.measure.plot import require_matplotlib
@@ -40,6 +41,7 @@ def start_servers(_: Path) -> None:
     [
         ("adapters", "mlx_lm", load_adapters, "LoRA adapters"),
         ("heic", "pillow_heif", lambda _: load_image(HEIC), "bytes: HEIC images"),
+        ("kaggle", "kagglehub", lambda _: resolve("kaggle:a/b/c/d"), "kaggle:a/b/c/d: models on Kaggle"),
         ("mcp", "mcp", start_servers, "MCP servers"),
         ("plot", "matplotlib", lambda _: require_matplotlib(), "plots"),
     ],
@@ -75,7 +77,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     distributions = packages_distributions()
     imported = {
         module: {canonicalize_name(name) for name in distributions[module]}
-        for module in imported_modules() - {"anyio", "pydantic"}  # these come with mcp
+        for module in imported_modules()
+        - {"anyio", "pydantic", "kagglesdk", "requests"}  # these come with mcp and kagglehub
     }
     assert [module for module, names in imported.items() if not names & declared] == []
     assert declared <= set().union(*imported.values())

@@ -219,7 +219,7 @@ def test_the_library_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(GemmaError) as error:
         resolve(f"kaggle:{NAME}")
-    assert str(error.value) == f"kaggle:{NAME}: models on Kaggle need the package kagglehub: pip install kagglehub"
+    assert str(error.value) == f"kaggle:{NAME}: models on Kaggle need one more package: pip install 'kagglehub>=1.0'"
 
 
 def test_what_is_in_the_cache_needs_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

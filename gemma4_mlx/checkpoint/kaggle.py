@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma4_mlx.checkpoint.address import Address
-from gemma4_mlx.errors import GemmaError, note, one_line, shortened
+from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
 
 NO_TERMS = 'accept its terms at {page}, and set KAGGLE_API_TOKEN (from "API tokens" on kaggle.com/settings)'
 
@@ -115,7 +115,7 @@ def _kagglehub(address: Address) -> Iterator[Any]:
             import kagglehub
             import requests
         except ImportError:
-            raise GemmaError(f"{address}: models on Kaggle need the package kagglehub: pip install kagglehub") from None
+            raise MissingPackageError(f"{address}: models on Kaggle", "kagglehub>=1.0") from None
         logger = logging.getLogger("kagglehub")  # its handler writes to the stdout that it found when it was imported
         level = logger.level
         logger.setLevel(logging.ERROR)
