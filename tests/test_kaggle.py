@@ -15,9 +15,11 @@ from gemma4_mlx.checkpoint.hub import NANO_FOLDER, resolve
 from gemma4_mlx.errors import GemmaError
 
 NAME = "google/gemma-4/transformers/gemma-4-12b-it"
+HEADER = b'{"a":{"dtype":"U8","shape":[2559000],"data_offsets":[0,2559000]}}'
 FILES = {
     "config.json": b'{"model_type": "gemma4_unified"}',
-    "model.safetensors": bytes(range(256)) * 10_000,
+    "model.safetensors": (len(HEADER).to_bytes(8, "little") + HEADER).ljust(2_559_000 + 8 + len(HEADER), b"w"),
+    "tokenizer.json": b"{}",
 }
 CUT, KEPT = 1_500_000, 1 << 20
 """Bytes after which the stand-in breaks off, and those that kagglehub has written by then."""
@@ -209,9 +211,9 @@ def test_sizes_are_known_before_the_download(kaggle: Kaggle) -> None:
 
     assert files(Address(KAGGLE, NAME)) == (
         2,
-        {"config.json": 32, "model.safetensors": 2_560_000, "generation_config.json": 2},
+        {"config.json": 32, "model.safetensors": 2_559_073, "tokenizer.json": 2, "generation_config.json": 2},
     )
-    assert files(Address(KAGGLE, NAME, "1")) == (1, {"config.json": 32, "model.safetensors": 2_560_000})
+    assert files(Address(KAGGLE, NAME, "1")) == (1, {"config.json": 32, "model.safetensors": 2_559_073, "tokenizer.json": 2})
 
 
 def test_the_library_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
