@@ -8,8 +8,6 @@ from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.commands.convert import main as convert
 from gemma4_mlx.prompt.processor import Processor
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -19,14 +17,6 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def processor(tiny_folder: Path) -> Processor:
     return Processor.from_folder(tiny_folder)
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Reference fixtures that lie beside a developer's checkout."""
-    if not SHARED.is_dir():
-        pytest.skip("the reference fixtures are not here")
-    return SHARED
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The real model and engine behind the plain functions that reference fixtures are compared through."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gemma4_mlx.measure.speed import unguessed
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.processor import Processor
 from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
 
 Inputs = Mapping[str, np.ndarray]
@@ -111,13 +113,17 @@ def encode(
     audio: Sequence[str],
     tools: Sequence[Mapping[str, Any]] | None,
     enable_thinking: bool,
+    videos: Sequence[str] = (),
 ) -> list[int]:
-    from gemma4_mlx.prompt.processor import Processor
-
-    sources = {"image": iter(images), "audio": iter(audio)}
-    processor = Processor.from_folder(Path(checkpoint_dir))
+    sources = {"image": iter(images), "audio": iter(audio), "video": iter(videos)}
     placed = [{**message, "content": _with_sources(message.get("content"), sources)} for message in messages]
-    return list(processor.prompt(placed, tools=tools, enable_thinking=enable_thinking).ids)
+    return list(load_processor(checkpoint_dir).prompt(placed, tools=tools, enable_thinking=enable_thinking).ids)
+
+
+@cache
+def load_processor(checkpoint_dir: str) -> Processor:
+    """Kept, as a vocabulary of 262,144 entries takes seconds to read."""
+    return Processor.from_folder(Path(checkpoint_dir))
 
 
 def _with_sources(content: Any, sources: Mapping[str, Iterator[str]]) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goldens import TEMPLATES
 from marked import ids_of
 
 from gemma4_mlx.agent import ToolResult, run_agent, run_call
@@ -450,11 +451,9 @@ def get_weather(city: str) -> dict[str, int]:
     return {"degrees": len(city)}
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_history_renders_as_it_was_said(processor: Processor, published: bool, request: Any) -> None:
-    template = processor.template
-    if published:
-        template = ChatTemplate.from_folder(request.getfixturevalue("shared") / "reference")
+@pytest.mark.parametrize("folder", TEMPLATES.values(), ids=TEMPLATES)
+def test_history_renders_as_it_was_said(processor: Processor, folder: Path) -> None:
+    template = ChatTemplate.from_folder(folder)
     said = [
         '<|channel>thought\nLook.\n<channel|>One moment.<|tool_call>call:get_weather{city:<|"|>Rome<|"|>}<tool_call|>'
         '<|tool_call>call:get_weather{city:<|"|>Oslo!<|"|>}<tool_call|><|tool_response>',

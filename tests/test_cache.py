@@ -1,10 +1,9 @@
 """Caches give back what was put in, however it was cut, and forget exactly what they are told to."""
 
-from pathlib import Path
-
 import mlx.core as mx
 import numpy as np
 import pytest
+from goldens import published
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,8 +194,8 @@ def test_growing_keeps_what_is_there() -> None:
 @pytest.mark.parametrize(
     ("quantization", "expected"), [(None, 10_240), (KVQuantization(8), 5_440), (KVQuantization(4), 2_880)]
 )
-def test_bytes_a_token_of_the_12b(shared: Path, quantization: KVQuantization | None, expected: int) -> None:
-    config = ModelConfig.from_folder(shared / "reference").text
+def test_bytes_a_token_of_the_12b(quantization: KVQuantization | None, expected: int) -> None:
+    config = ModelConfig.from_dict(published()["config"]).text
     caches = make_caches(config, 100, quantization)
     layers = [cache for cache in caches if isinstance(cache, SharedCache)]
     for cache in layers:

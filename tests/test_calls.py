@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from goldens import TEMPLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marked import ids_of
@@ -46,12 +47,9 @@ def parse_one(processor: Processor, inside: str) -> ToolCall:
     return call
 
 
-@pytest.fixture(params=["own", "published"], scope="module")
-def template(request: pytest.FixtureRequest, processor: Processor) -> ChatTemplate:
-    """The template of this project's own checkpoints, and Gemma's."""
-    if request.param == "own":
-        return processor.template
-    return ChatTemplate.from_folder(request.getfixturevalue("shared") / "reference")
+@pytest.fixture(params=TEMPLATES, scope="module")
+def template(request: pytest.FixtureRequest) -> ChatTemplate:
+    return ChatTemplate.from_folder(TEMPLATES[request.param])
 
 
 def written(template: ChatTemplate, processor: Processor, calls: list[ToolCall]) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goldens import published
 
 from gemma4_mlx.checkpoint.hub import NANO_DRAFTER_FOLDER
 from gemma4_mlx.config import DrafterConfig, ModelConfig
@@ -25,8 +26,8 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_the_published_configuration(shared: Path) -> None:
-    config = ModelConfig.from_folder(shared / "reference")
+def test_the_published_configuration() -> None:
+    config = ModelConfig.from_dict(published()["config"])
     text = config.text
     assert (text.hidden_size, text.intermediate_size, text.vocab_size, len(text.layers)) == (3840, 15360, 262144, 48)
     sliding, full = text.layers[4], text.layers[5]

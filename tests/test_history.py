@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from goldens import TEMPLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_processor import PICTURE, SECOND, shown
@@ -25,12 +26,9 @@ RAN_F = '<|tool_call>call:f{a:1}<tool_call|><|tool_response>response:f{value:<|"
 """A call of f and its result, as most of these conversations have them."""
 
 
-@pytest.fixture(params=["own", "published"], scope="module")
+@pytest.fixture(params=TEMPLATES, scope="module")
 def reader(request: pytest.FixtureRequest, processor: Processor) -> Processor:
-    """With the template of this project's own checkpoints, and with Gemma's."""
-    if request.param == "own":
-        return processor
-    return replace(processor, template=ChatTemplate.from_folder(request.getfixturevalue("shared") / "reference"))
+    return replace(processor, template=ChatTemplate.from_folder(TEMPLATES[request.param]))
 
 
 def user(content: Any) -> Message:
@@ -467,8 +465,15 @@ def test_a_result_that_answers_no_call(processor: Processor, messages: Any, line
     assert str(error.value) == line
 
 
-def test_media_follow_the_order_in_which_they_are_read(processor: Processor, shared: Any) -> None:
-    reader = replace(processor, template=ChatTemplate.from_folder(shared / "reference"))
+WRITES_RESULT = "{{- response(name.text, answer.content) -}}"
+WRITES_MEDIA = "{%- for part in answer.content if part.type != 'text' -%}<|{{ part.type }}|>{%- endfor -%}"
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_media_follow_the_order_in_which_they_are_read(processor: Processor, template: str) -> None:
+    """The template of our own, which leaves media of results out, is told to write them."""
+    source = (TEMPLATES[template] / "chat_template.jinja").read_text()
+    reader = replace(processor, template=ChatTemplate(source.replace(WRITES_RESULT, WRITES_RESULT + WRITES_MEDIA)))
     image = {"type": "input_image", "image_url": PICTURE}
     sound = {"type": "audio", "audio": SECOND}
     messages = [GO, said([image, text("This.")], F), user([sound]), result([text("one"), image, image], "c1")]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from goldens import TEMPLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -92,13 +93,9 @@ def test_control_tokens_in_tools_and_history_stay_text(processor: Processor) -> 
         ("<|channel>thought\nOpen <|channel> <turn|>\n<channel|>The <channel|> closes.", "The <channel|> closes."),
     ],
 )
-@pytest.mark.parametrize("published", [False, True])
-def test_only_a_whole_thought_is_taken_out_of_history(
-    processor: Processor, said: str, kept: str, published: bool, request: pytest.FixtureRequest
-) -> None:
-    if published:
-        template = ChatTemplate.from_folder(request.getfixturevalue("shared") / "reference")
-        processor = replace(processor, template=template)
+@pytest.mark.parametrize("folder", TEMPLATES.values(), ids=TEMPLATES)
+def test_only_a_whole_thought_is_taken_out_of_history(processor: Processor, said: str, kept: str, folder: Path) -> None:
+    processor = replace(processor, template=ChatTemplate.from_folder(folder))
     for content in (said, [text(said)]):
         messages = [*user(text("?")), {"role": "assistant", "content": content}, *user(text("!"))]
         prompt = processor.prompt(messages, enable_thinking=True)

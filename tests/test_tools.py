@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from goldens import TEMPLATES
 
 from gemma4_mlx.engine.schema_variants import Variants
 from gemma4_mlx.errors import GemmaError
@@ -42,8 +44,9 @@ def test_both_shapes_of_a_declaration(shape: dict[str, Any]) -> None:
     assert read.declaration() == {"type": "function", "function": WEATHER}
 
 
-def test_the_template_writes_a_declaration(shared: Any, processor: Processor) -> None:
-    template = ChatTemplate.from_folder(shared / "reference")
+@pytest.mark.parametrize("folder", TEMPLATES.values(), ids=TEMPLATES)
+def test_the_template_writes_a_declaration(folder: Path, processor: Processor) -> None:
+    template = ChatTemplate.from_folder(folder)
     declared = quote_all([read_tool(WEATHER).declaration()], processor.tokenizer.quote)
     rendered = template.render([{"role": "user", "content": "?"}], tools=declared)
     written = rendered[rendered.index("<|tool>") : rendered.index("<tool|>")]
@@ -54,8 +57,9 @@ def test_the_template_writes_a_declaration(shared: Any, processor: Processor) ->
     )
 
 
-def test_a_tool_without_parameters_is_written_whole(shared: Any) -> None:
-    template = ChatTemplate.from_folder(shared / "reference")
+@pytest.mark.parametrize("folder", TEMPLATES.values(), ids=TEMPLATES)
+def test_a_tool_without_parameters_is_written_whole(folder: Path) -> None:
+    template = ChatTemplate.from_folder(folder)
     rendered = template.render([{"role": "user", "content": "?"}], tools=[read_tool({"name": "now"}).declaration()])
     assert '<|tool>declaration:now{description:<|"|><|"|>,parameters:{type:<|"|>OBJECT<|"|>}}<tool|>' in rendered
 
