@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
 from gemma4_mlx.checkpoint.load import open_drafter, open_model
+from gemma4_mlx.engine.device_errors import device_errors_named
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.guidance import AnswerGrammar
 from gemma4_mlx.engine.memory import Budget, budget, keep_to
@@ -80,7 +81,8 @@ def _read_weights(model: Gemma4Unified, allowed: Budget, *, wait: bool) -> None:
     if wait and whole.fits:
         keep_to(whole)
     if whole.fits or not wait:
-        model.prepare()
+        with device_errors_named():
+            model.prepare()
 
 
 def _beside(function: Callable[[Path], Processor], folder: Path) -> Future[Processor]:

@@ -152,7 +152,9 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory ({said}); close other programs, or ask for less at once"
     if type(error) is RuntimeError:  # what MLX says, of memory for example
-        return said
+        from gemma4_mlx.engine.device_errors import named_error
+
+        return as_flags(str(named_error(error) or said))
     return f"{type(error).__name__}: {said}; this is a fault of gemma4_mlx: please report it with what --debug prints"
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.prompt.calls import ToolCall
 
+FIRST_RUN = "; the first run on this machine compiles MLX's kernels, about 20 s"
+
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 
@@ -33,14 +35,23 @@ class Terminal:
         self._interactive = sys.stderr.isatty()
         self._colour = self._interactive and "NO_COLOR" not in os.environ
         self._status = False
+        self._compiles: bool | None = None
         self._open_line: TextIO | None = None
         self._shown = ShownStream()
 
     def status(self, text: str) -> None:
         """Shows what is going on, in place of the last status."""
         if self._interactive:
-            print(f"{CLEAR_LINE}{visible(text)} ...", end="", file=sys.stderr, flush=True)
+            print(f"{CLEAR_LINE}{visible(text)}{self._first_run()} ...", end="", file=sys.stderr, flush=True)
             self._status = True
+
+    def _first_run(self) -> str:
+        """What is said as long as nothing was shown, if MLX compiles kernels meanwhile."""
+        if self._compiles is None and "mlx.core" in sys.modules:
+            from gemma4_mlx.engine.device_errors import kernels_are_missing
+
+            self._compiles = kernels_are_missing()
+        return FIRST_RUN if self._compiles else ""
 
     def note(self, text: str) -> None:
         """Says something of its own, terminal or not."""
@@ -59,6 +70,7 @@ class Terminal:
     def show(self, response: "Response") -> None:
         """Prints a piece of the answer, or of the thought unless it is hidden."""
         self.clear()
+        self._compiles = False
         if response.channel == "answer" and self._renders:
             self._render(response.text)
         elif response.channel == "answer":

@@ -8,6 +8,7 @@ from typing import Literal
 
 import mlx.core as mx
 
+from gemma4_mlx.engine.device_errors import device_errors_named
 from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
 from gemma4_mlx.engine.memory import budget, keep_to, wired
@@ -84,11 +85,11 @@ def stream(
     With a session, what it holds of the prompt is not read again, and it holds prompt and reply afterwards. `tools` are
     those that the prompt declares. Raises GemmaError if the prompt leaves no room in the model's context, if another
     reply of the session has not ended, or, after the last piece, if an answer that has a grammar did not come to its
-    end; UsageError for a session of another model or with other caches than the options ask for; DoesNotFitError if it
-    does not fit into memory: then weights that are still on disk stay there.
+    end, or for a failure of the device; UsageError for a session of another model or with other caches than the options
+    ask for; DoesNotFitError if it does not fit into memory: then weights that are still on disk stay there.
     """
     total = check_length(model, prompt, options)
-    with nullcontext() if session is None else session.in_use():
+    with device_errors_named(), nullcontext() if session is None else session.in_use():
         plan = _checked_plan(model, prompt, options, total, session, drafter)
         keep_to(plan, 0 if session is None else session.nbytes)
         model.prepare()
