@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from gemma4_mlx.errors import DoesNotFitError, GemmaError, one_line, shortened
 
@@ -100,7 +101,7 @@ def kernels_are_missing() -> bool:
 
     if mx.default_device() != mx.cpu or "MLX_DISABLE_COMPILE" in os.environ or shutil.which("g++") is None:
         return False
-    folder = os.path.join(_temporary_folder(), "mlx", mx.__version__, "cpu")
+    folder = os.path.join(_temporary_folder(), "mlx", version("mlx"), "cpu")
     try:
         return not any(name.endswith(".so") for name in os.listdir(folder))
     except OSError:
