@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import IO, Any
 
 from gemma4_mlx.errors import GemmaError
@@ -24,7 +25,6 @@ _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HANDLERS = (
     urllib.request.ProxyHandler,
     urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
     urllib.request.HTTPRedirectHandler,
     urllib.request.HTTPErrorProcessor,
     urllib.request.HTTPDefaultErrorHandler,
@@ -32,7 +32,7 @@ _HANDLERS = (
 )
 _REASONS: dict[type[BaseException], str] = {
     socket.gaierror: "its host name was not found; check the address and the network",
-    ssl.SSLError: "the server's certificate was not accepted",
+    ssl.SSLError: "the server's certificate was not accepted; SSL_CERT_FILE names a file with a CA of your own",
     TimeoutError: "the server did not answer in time",
     ConnectionRefusedError: "the server refused the connection",
     http.client.InvalidURL: "is not a usable address",
@@ -40,6 +40,26 @@ _REASONS: dict[type[BaseException], str] = {
     ValueError: "is not a usable address",
     zlib.error: "the server's answer is compressed, and damaged",
 }
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Opens https addresses, those that http ones redirect to included."""
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(http.client.HTTPSConnection, request, context=trusted())
+
+
+@lru_cache(maxsize=1)
+def trusted() -> ssl.SSLContext:
+    """Certificates of the system, of SSL_CERT_FILE and SSL_CERT_DIR, and certifi's.
+
+    The Python of python.org comes to a Mac without any: there only certifi's are left.
+    """
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 class _Download:
@@ -93,6 +113,7 @@ def _transfer(address: str, max_bytes: int, seconds: float, download: _Download)
     opener = urllib.request.OpenerDirector()
     for handler in _HANDLERS:
         opener.add_handler(handler())
+    opener.add_handler(_Https())
     headers = {"User-Agent": "gemma4-mlx", "Accept-Encoding": "identity"}
     request = urllib.request.Request(as_uri(address), headers=headers)
     with opener.open(request, timeout=seconds) as response:
