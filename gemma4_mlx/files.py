@@ -16,13 +16,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gemma4_mlx.errors import GemmaError, one_line
+from gemma4_mlx.errors import GemmaError, note, one_line
 
 PREFIX, SUFFIX = ".gemma4_mlx-", ".part"
 ANYONES = 0o666
 """Permission bits before the umask takes its own away."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+"""What `flock` says of a lock that somebody else holds; EACCES on some network volumes."""
 
 
 def write_atomically(
@@ -104,6 +106,40 @@ def _locked_file(folder: Path, ending: str) -> tuple[int, str]:
         if os.fstat(handle).st_nlink:
             return handle, name
         os.close(handle)  # it was swept before it was locked
+
+
+def try_lock(handle: int, name: str) -> bool:
+    """Lock an open file or folder; False if somebody else holds it. A note if its volume knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        note(f"{name}: this volume can't lock files ({one_line(error)}); let only one program at a time write there")
+    return True
+
+
+@contextmanager
+def refused_locks_as_missing() -> Iterator[None]:
+    """Let `flock` say "not implemented" for any volume that knows no locks.
+
+    That is the one answer after which the package filelock, and so a download, goes on with a lock of another kind.
+    """
+    real = fcntl.flock
+
+    def flock(handle: Any, operation: int) -> None:
+        try:
+            real(handle, operation)
+        except OSError as error:
+            if error.errno in {*HELD, errno.EINTR}:
+                raise
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+
+    fcntl.flock = flock
+    try:
+        yield
+    finally:
+        fcntl.flock = real
 
 
 def _sweep(folder: Path) -> None:

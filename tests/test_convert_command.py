@@ -1,5 +1,6 @@
 """`convert.py` as people use it: nothing half-written ever looks whole, and every failure is one line."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -79,6 +80,20 @@ def test_two_conversions_to_one_folder(source: Path, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().err == f"error: {tmp_path}/out: another conversion is writing it\n"
     assert [path.name for path in unfinished.iterdir()] == ["shard-1.safetensors"]
     os.close(other)
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.EBADF])
+def test_a_volume_that_refuses_locks_is_a_note(
+    source: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert main(["--hf-path", str(source), "--mlx-path", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "config.json").exists()
+    said = f"note: {tmp_path}/out: this volume can't lock files ([Errno {number}] {os.strerror(number)}); let only one "
+    assert said in capsys.readouterr().err
 
 
 def fail_to_write(*_: Any) -> NoReturn:

@@ -1,5 +1,7 @@
 """Files are written whole or not at all, under names that nobody can foresee, and read by nobody else."""
 
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
+from filelock import FileLock
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.files import write_atomically
+from gemma4_mlx.files import refused_locks_as_missing, try_lock, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -103,7 +106,7 @@ def test_what_somebody_planted_is_neither_followed_nor_removed(tmp_path: Path, p
 
 KILLED = """
 import os, sys, time
-from gemma4_mlx.files import write_atomically
+from gemma4_mlx.files import refused_locks_as_missing, try_lock, write_atomically
 def write(part):
     part.write_bytes(b"0" * 100_000)
     print("writing", flush=True)
@@ -197,3 +200,45 @@ def test_a_write_protected_file_stays(tmp_path: Path) -> None:
     with pytest.raises(GemmaError, match="write-protected"):
         write_atomically(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
+
+
+REFUSED = ("ENOTSUP", "EOPNOTSUPP", "ENOLCK", "ENOSYS", "EBADF", "EINVAL")
+"""What `flock` says on volumes of SMB, AFP, NFS and FUSE that know no locks, by system and version."""
+
+
+@pytest.fixture(params=REFUSED)
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = getattr(errno, request.param)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_volume_without_locks_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_atomically(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert caplog.messages == []
+    with (tmp_path / "a").open() as file:
+        assert try_lock(file.fileno(), "a")
+    (said,) = caplog.messages
+    assert said.startswith("a: this volume can't lock files (")
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_download_goes_on_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    refuse = fcntl.flock
+    lock, said = FileLock(tmp_path / "lock", timeout=1), pytest.warns(UserWarning, match="flock not supported")
+    with refused_locks_as_missing(), said, lock:
+        (tmp_path / "model").touch()
+    assert fcntl.flock is refuse
+
+
+def test_a_lock_that_another_one_holds_is_told_from_none(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("w") as first, (tmp_path / "a").open() as second, refused_locks_as_missing():
+        assert try_lock(first.fileno(), "a")
+        assert not try_lock(second.fileno(), "a")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)

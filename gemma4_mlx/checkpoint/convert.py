@@ -1,6 +1,5 @@
 """Checkpoint folder -> MLX checkpoint folder, one tensor at a time."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
-from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, write_atomically
+from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, try_lock, write_atomically
 from gemma4_mlx.model.unified import Gemma4Unified
 
 COPIED = (
@@ -219,10 +218,9 @@ def _only_writer(folder: Path, target: Path) -> Iterator[None]:
     try:
         if os.fstat(handle).st_uid != os.geteuid():
             raise GemmaError(f"{folder}: belongs to another user; choose another folder for the result")
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(handle, str(target)):
+            raise GemmaError(f"{target}: another conversion is writing it")
         yield
-    except BlockingIOError:
-        raise GemmaError(f"{target}: another conversion is writing it") from None
     finally:
         os.close(handle)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from gemma4_mlx.checkpoint.address import KAGGLE, Address, read_address
 from gemma4_mlx.checkpoint.unfinished import check_finished
 from gemma4_mlx.errors import GemmaError, one_line, shortened
+from gemma4_mlx.files import refused_locks_as_missing
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
 
@@ -82,9 +83,10 @@ def _download(repo: str, revision: str | None, offline: bool) -> Path:
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        return Path(
-            snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
-        )
+        with refused_locks_as_missing():
+            return Path(
+                snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
+            )
     except GatedRepoError:
         raise GemmaError(f"{repo}: access must be granted on its Hub page; then set HF_TOKEN") from None
     except RepositoryNotFoundError:
