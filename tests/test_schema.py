@@ -32,6 +32,12 @@ def accepts(schema: Any, text: str) -> bool:
     return bool(matcher.try_consume_tokens(list(text.encode())) == len(text.encode()) and matcher.is_accepting())
 
 
+PERSON_AND_TAGS = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "string"}}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
 USUAL = [
     {"type": "object"},
     {"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "required": ["a"]},
@@ -48,6 +54,44 @@ USUAL = [
 @pytest.mark.parametrize("schema", USUAL)
 def test_usual_schemas_compile(schema: dict[str, Any]) -> None:
     assert compile_schema(schema).startswith("{")
+
+
+SPACED = {
+    "object": (PERSON_AND_TAGS, '{%s"a"%s:%s1%s,%s"b"%s:%s[%s"x"%s,%s"y"%s]%s}'),
+    "any object": ({"type": "object"}, '{%s"x"%s:%s[%s1%s,%s{%s}%s]%s}'),
+    "list": ({"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}, "[%s1%s,%snull%s]"),
+    "empty list": ({"type": "array", "maxItems": 0}, "[%s]"),
+}
+
+
+@pytest.mark.parametrize("name", SPACED)
+def test_answers_are_one_line_without_runs_of_space(name: str) -> None:
+    schema, text = SPACED[name]
+    places = text.count("%s")
+    assert accepts(schema, text % (("",) * places))
+    assert accepts(schema, text % ((" ",) * places))
+    for place in range(places):
+        for run in ("  ", " " * 64, "\n", "\n  ", "\n" + " " * 64, "\t", "\r\n"):
+            assert not accepts(schema, text % tuple(run if place == other else "" for other in range(places)))
+    for run in (" ", "\n", " " * 64):
+        assert not accepts(schema, run + text % (("",) * places))
+        assert not accepts(schema, text % (("",) * places) + run)
+
+
+@pytest.mark.parametrize(
+    ("schema", "longest", "longer"),
+    [
+        ({"type": "integer"}, "9007199254740991", "9007199254740992"),
+        ({"type": ["null", "integer"]}, "-9007199254740991", "-9007199254740992"),
+        ({"type": "integer", "minimum": 5}, "9007199254740991", "90071992547409910"),
+        ({"type": "integer", "exclusiveMinimum": 5, "multipleOf": 2}, "9007199254740990", "90071992547409920"),
+        ({"type": "integer", "maximum": 10**17}, str(10**17), str(10**17 + 1)),
+        ({"type": "integer", "enum": [2**60]}, str(2**60), "5"),
+    ],
+)
+def test_integers_end(schema: dict[str, Any], longest: str, longer: str) -> None:
+    assert accepts(schema, longest)
+    assert not accepts(schema, longer)
 
 
 REFUSED = [

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.engine.plain_schema import plain_schema
+from gemma4_mlx.engine.plain_schema import EXACT, plain_schema
 from gemma4_mlx.errors import UsageError, shortened
 from gemma4_mlx.prompt.dialects import map_parts, meaningful, modern
 
@@ -18,9 +18,12 @@ MAX_CHARACTERS = 100_000
 MAX_SECONDS = 5.0
 """Time to compile a schema."""
 
-WHITESPACE = r"(\x20|\n\x20{0,64})?"
-"""Between JSON's marks: a space, or a new line and its indentation. Space without end would let a reply never end."""
+WHITESPACE = r"\x20?"
+"""Between JSON's marks: a space or none, so that the answer is one line.
 
+Space without end would let a reply never end, and indentation that a grammar does not count is what a small model fills
+up: 64 spaces before a colon.
+"""
 ESCAPES = 'nrtbf"\\'
 """Letters behind a backslash. Without u no key has a second spelling, which would count as another key."""
 
@@ -61,6 +64,7 @@ def compile_schema(schema: Any) -> str:
     try:
         _check_keywords(schema)
         plain = plain_schema(modern(json.loads(text)))
+        _bound_integers(plain)
         text = json.dumps(plain, ensure_ascii=False)
         text.encode()
     except RecursionError:
@@ -100,6 +104,23 @@ def _check_keywords(schema: Mapping[str, Any]) -> None:
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path)) or "the top"
         raise UsageError(f"the JSON schema is not one: {shortened(error.message)} at {place}") from None
+
+
+def _bound_integers(plain: Any) -> None:
+    """Give integers without bounds those of JSON's safe ones (RFC 8259): digits without end would let no reply end."""
+    for part in _schemas(plain):
+        types = part.get("type", ())
+        types = [types] if isinstance(types, str) else types
+        if "integer" not in types or "number" in types or "enum" in part or not isinstance(part, dict):
+            continue
+        limits = [
+            limit
+            for word in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+            if (limit := part.get(word)) is not None
+        ]
+        if max(map(abs, limits), default=0) < EXACT:
+            part.setdefault("minimum", 1 - EXACT)
+            part.setdefault("maximum", EXACT - 1)
 
 
 def _needs_u(plain: Any) -> bool:
