@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from threading import Thread
 from types import UnionType
@@ -22,6 +21,7 @@ from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import GemmaError, UsageError, check_argument, is_whole, note
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.parts import as_sources
 from gemma4_mlx.prompt.processor import MediaOptions, Processor
 from gemma4_mlx.prompt.prompt import Prompt
 from gemma4_mlx.prompt.reply import Channel
@@ -106,18 +106,6 @@ def _check_kinds(kinds: type | UnionType, **given: object) -> None:
             raise UsageError(f"{name} can't be {type(value).__name__}; it must be {getattr(kinds, '__name__', kinds)}")
 
 
-def _as_list(name: str, media: Any) -> Sequence[Any]:
-    """Several media; a path, an address, bytes, an array or `(samples, rate)` alone is one of them.
-
-    Raises UsageError that names the argument for what can't be a medium.
-    """
-    if media is None or isinstance(media, Real | Mapping):
-        raise UsageError(f"{name} can't be {type(media).__name__}; give a path, or a list of paths")
-    is_sound = isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], Real)
-    several = isinstance(media, Sequence) and not isinstance(media, str | bytes | bytearray | memoryview)
-    return media if several and not is_sound else [media]
-
-
 def _check_process() -> None:
     """Raises GemmaError in a fork of a process that used MLX: its threads are not there, and it would wait for them."""
     if _USED_IN.setdefault("pid", os.getpid()) != os.getpid():
@@ -192,9 +180,9 @@ def stream_generate(
 ) -> Iterator[Response]:
     """Yields the reply to a question or conversation piece by piece.
 
-    `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, arrays, sound as `(samples, rate)`, or what is
-    decoded already: one, or a list) go with a question given as text: pictures and films before it, sounds after it,
-    films' own too. `tools` are declared to the model, not run: see `run_agent`. With `json_schema` the answer is JSON
+    `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, arrays, sound as `(samples, rate)`, frames as
+    `(frames, fps)`, or what is decoded already: one, or a list) go with a question given as text: pictures and films
+    before it, sounds after it, films' own too. `tools` are declared to the model, not run: see `run_agent`. With `json_schema` the answer is JSON
     that validates against it. `options` are fields of GenerationOptions; what is not given comes from the checkpoint. A
     `session` given again with a longer conversation reads only what is new; a `drafter` guesses tokens ahead. A
     `Prompt` of the processor is read as it is. What is meant as a call and is none comes as `malformed`, in place of
@@ -206,7 +194,8 @@ def stream_generate(
     _check_kinds(Processor, processor=processor)
     _check_kinds(str, prefill_response=prefill_response)
     _check_kinds(bool, enable_thinking=enable_thinking)
-    images, audio, videos = _as_list("images", images), _as_list("audio", audio), _as_list("videos", videos)
+    images, audio = as_sources("images", images), as_sources("audio", audio)
+    videos = as_sources("videos", videos)
     _check_kinds(Mapping | None, template_variables=template_variables)
     _check_kinds(MediaOptions | None, media=media)
     _check_kinds(Session | None, session=session)

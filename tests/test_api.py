@@ -1,5 +1,6 @@
 """The library's front door, on a tiny checkpoint."""
 
+import io
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import gemma4_mlx.api
 from gemma4_mlx.engine.generation import Response, memory_need
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.errors import DoesNotFitError, GemmaError, UsageError
+from gemma4_mlx.media.audio import load_audio
 from gemma4_mlx.model.rotary import frequencies
 from gemma4_mlx.prompt.calls import MalformedCall
 from gemma4_mlx.prompt.prompt import Prompt
@@ -302,6 +304,14 @@ def test_a_fork_says_that_it_can_not_use_mlx() -> None:
         {"images": SQUARE},
         {"audio": (np.zeros(16_000, np.float32), 16_000)},
         {"audio": (mx.zeros(16_000), 16_000)},
+        {"audio": (16_000, np.zeros((2, 16_000), np.int16))},
+        {"audio": [np.zeros(16_000), 16_000]},
+        {"audio": {"array": np.zeros(16_000), "sampling_rate": 16_000}},
+        {"audio": load_audio((np.zeros(16_000), 16_000))},
+        {"images": mx.zeros((48, 48, 3), mx.uint8)},
+        {"images": io.BytesIO(PHOTO.read_bytes())},
+        {"videos": (np.zeros((3, 48, 48, 3), np.uint8), 1)},
+        {"videos": ([SQUARE, SQUARE], 1)},
     ],
 )
 def test_a_single_file_needs_no_list(both: tuple[Any, Any], media: dict[str, Any]) -> None:

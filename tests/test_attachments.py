@@ -13,7 +13,8 @@ from gemma4_mlx.commands.generate import main, make_parser, messages
 from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.prompt.processor import MediaOptions
 
-PNG = image_bytes(picture(16, 16), "PNG")
+PICTURE = picture(16, 16)
+PNG = image_bytes(PICTURE, "PNG")
 WAV = wav_bytes(tone(0.1))
 FILES = {
     "photos/img10.png": PNG,
@@ -32,6 +33,9 @@ FILES = {
     "b c.png": PNG,
     "song.wav": WAV,
     "film.mp4": video_bytes(2),
+    "films/b.mp4": video_bytes(2),
+    "films/moving.gif": image_bytes(PICTURE, "GIF", save_all=True, append_images=[picture(16, 16, 1)]),
+    "films/still.gif": image_bytes(PICTURE, "GIF"),
 }
 
 
@@ -80,6 +84,12 @@ WORDS: list[tuple[Any, str, list[str], list[str]]] = [
         ["photos: 1 audio file: note.wav; left out: cover.jpg (a JPEG image), IMG1.PNG (a PNG image), "
          "img2.png (a PNG image) and 3 more"],
     ),
+    (
+        "video", "films", ["films/b.mp4", "films/moving.gif"],
+        ["films: 2 videos: b.mp4, moving.gif; left out: still.gif (a GIF image)"],
+    ),
+    ("image", "films", ["films/moving.gif", "films/still.gif"],
+     ["films: 2 images: moving.gif, still.gif; left out: b.mp4 (an MP4 file)"]),
     ("video", "*.mp4", ["film.mp4"], ["*.mp4: 1 video: film.mp4"]),
     ("image", "https://host/*.png?x=[1]", ["https://host/*.png?x=[1]"], []),
     ("image", "data:image/png;base64,AA*", ["data:image/png;base64,AA*"], []),

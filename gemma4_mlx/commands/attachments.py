@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 from gemma4_mlx.errors import GemmaError, UsageError, note, shortened, visible
 
 if TYPE_CHECKING:
-    from gemma4_mlx.media.signatures import Medium
+    from gemma4_mlx.media.signatures import FileKind, Medium
     from gemma4_mlx.prompt.processor import MediaOptions
 
 STDIN = "-"
@@ -111,14 +111,21 @@ def _chosen(kind: "Medium", word: str, paths: Sequence[str], nothing: str) -> li
     from gemma4_mlx.media.kinds import file_kind
 
     kinds = {path: file_kind(path) for path in paths}
-    chosen = [path for path, found in kinds.items() if found.medium == kind]
-    others = [f"{os.path.basename(path)} ({found.name})" for path, found in kinds.items() if found.medium != kind]
+    chosen = [path for path, found in kinds.items() if found.medium == kind or _moves(kind, path, found)]
+    others = [f"{os.path.basename(path)} ({kinds[path].name})" for path in kinds if path not in chosen]
     left_out = f"; left out: {_some(others)}" if others else ""
     if not chosen:
         raise GemmaError(f"{visible(word)}: {nothing}{left_out.replace('left out', 'it has')}")
     count = f"1 {_PLURALS[kind].rstrip('s')}" if len(chosen) == 1 else f"{len(chosen)} {_PLURALS[kind]}"
     note(f"{word}: {count}: {_ends([os.path.basename(path) for path in chosen])}{left_out}")
     return chosen
+
+
+def _moves(kind: "Medium", path: str, found: "FileKind") -> bool:
+    """Whether an image can be watched as a video."""
+    from gemma4_mlx.media.stills import is_animated
+
+    return kind == "video" and found.medium == "image" and is_animated(path)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.arrays import is_array, is_with_rate, sound_samples, split_rate
 from gemma4_mlx.media.container import LimitError, check_length
 from gemma4_mlx.media.decoding import SoundBlocks, check_shape, mono_mean
 from gemma4_mlx.media.faults import note_faults
@@ -24,6 +25,7 @@ SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 640
 CLIP_SAMPLES = 30 * SAMPLE_RATE
 _PADDING_FRAMES = 4  # 0.16 s: what encoders add at both ends
+_ARRAY = "audio array"  # in messages
 _SILENT = 2.0**-10  # of full scale
 
 
@@ -43,15 +45,18 @@ def load_audio(source: Any, limits: MediaLimits = MediaLimits()) -> Clips:
     with a note.
 
     Args:
-        source: what `read_source` accepts (a video gives its soundtrack), or (samples, rate) with samples (n,) or
-            (n, channels), integers of any width or floating point in [-1, 1].
+        source: what `read_source` accepts (a video gives its soundtrack), or (samples, rate) with samples (n,),
+            (n, channels) or (channels, n), integers of 8, 16 or 32 bits or floating point in [-1, 1], also of MLX or
+            PyTorch; (rate, samples) and {"array": samples, "sampling_rate": rate} are read as well.
 
     Raises:
         GemmaError: no sound, not a known format, nothing in it that can be decoded, or longer than the limits.
     """
-    if isinstance(source, tuple):
-        name, ready = "audio array", None
-        clips = Clips(_cut(_resampled(_array_blocks(*source, limits=limits))))
+    if is_array(source):
+        raise GemmaError(f"{_ARRAY}: give its sample rate too, as (samples, rate)")
+    if is_with_rate(source) or isinstance(source, tuple):
+        name, ready = _ARRAY, None
+        clips = Clips(_cut(_resampled(_array_blocks(source, limits))))
     else:
         ready = read_source(source, limits)
         check_tables(ready)
@@ -149,12 +154,10 @@ def _converted(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     yield np.pad(tail, (0, max(0, missing - len(tail))))[:missing]
 
 
-def _array_blocks(samples: Any, rate: int, *, limits: MediaLimits) -> Iterator[Block]:
-    array = np.asarray(samples)
-    if array.ndim not in (1, 2) or array.dtype.kind not in "uif" or array.dtype.str[1:] in ("u2", "u4", "u8"):
-        raise GemmaError(f"audio array: pass numbers of shape (n,) or (n, channels), not {array.dtype} {array.shape}")
-    array = array.reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
-    check_shape(int(rate), array.shape[1], "audio array")
-    check_length(len(array) / rate, "sound", "audio array", limits.max_audio_seconds)
-    full_scale = 1.0 if array.dtype.kind == "f" else 2.0 ** (8 * array.dtype.itemsize - 1)
-    yield Block(int(rate), mono_mean(array, full_scale))
+def _array_blocks(source: Any, limits: MediaLimits) -> Iterator[Block]:
+    several, rate = split_rate(source, _ARRAY)
+    samples = sound_samples(several, _ARRAY)
+    check_shape(rate, samples.shape[1], _ARRAY)
+    check_length(len(samples) / rate, "sound", _ARRAY, limits.max_audio_seconds)
+    full_scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.dtype.itemsize - 1)
+    yield Block(int(rate), mono_mean(samples, full_scale))

@@ -38,6 +38,8 @@ _MOST_PADDING = 2**26  # bytes
 _MOST_PAGES = 1000
 _SUBFILE_TAG, _REDUCED_OR_MASK = 254, 5
 
+ALL_FRAMES = "; give it as a video to use all of them"
+
 _Decode = Callable[[], "Image.Image"]
 """Opens a file anew."""
 
@@ -55,7 +57,7 @@ def open_png(source: Source, stream: IO[bytes], limits: MediaLimits) -> Png | No
     if png.is_damaged:
         source.note("is damaged: the check sum of its pixels is wrong, so that some of them may be wrong too")
     if png.is_animated:
-        source.note("is animated: only its first frame is used")
+        source.note(f"is animated: only its first frame is used{ALL_FRAMES}")
     return png
 
 
@@ -65,7 +67,7 @@ def decode_png(source: Source, png: Png, stream: IO[bytes], limits: MediaLimits)
 
     plain = plain_png(png, stream)
     image = _opened(source, plain, PngImageFile)
-    _check_memory(source.name, image, _size_of(stream), limits)
+    check_memory(source.name, image, _size_of(stream), limits)
     return _loaded(source, lambda: PngImageFile(_rewound(plain)), _size_of(stream), png_orientation(png))
 
 
@@ -97,7 +99,7 @@ def decode_file(source: Source, stream: IO[bytes], limits: MediaLimits) -> Decod
     image = _opened(source, stream, decoder)
     if getattr(image, "shares_colours", False):
         raise GemmaError(f"{source.name}: the pixels of this TIFF share colours: not read here; save it as PNG first")
-    _check_memory(source.name, image, _size_of(stream), limits)
+    check_memory(source.name, image, _size_of(stream), limits)
     _note_pages(source, image)
     return _loaded(source, lambda: decoder(_rewound(stream)), _size_of(stream))
 
@@ -154,7 +156,7 @@ def _decode_heif(source: Source, stream: IO[bytes], decoder: Open, limits: Media
     except Exception as error:
         raise broken(source.name) from error
     size, stated = _size_of(stream), heif.stated_size(stream)
-    _check_memory(source.name, image, size, limits)
+    check_memory(source.name, image, size, limits)
     _note_pages(source, image)
     if image.format == "HEIF" and size < stated <= 2 * size + _MOST_PADDING and image.width * image.height <= LARGE:
         data = _rewound(stream).read()
@@ -194,7 +196,7 @@ def _open_jpeg(source: Source, ended: jpeg.EndedStream, limits: MediaLimits, siz
     from PIL.JpegImagePlugin import jpeg_factory
 
     image: Any = _opened(source, ended, jpeg_factory)
-    _check_memory(source.name, image, size, limits)
+    check_memory(source.name, image, size, limits)
     if image.width * image.height > _DRAFT:
         image.draft(None, (image.width // 2, image.height // 2))
     return image
@@ -228,7 +230,7 @@ def _decode_webp(source: Source, stream: IO[bytes], limits: MediaLimits) -> Deco
     if stated > size:
         return _decode_cut_webp(source, data, canvas)
     image = _opened(source, io.BytesIO(data), WebPImageFile)
-    _check_memory(source.name, image, size, limits)
+    check_memory(source.name, image, size, limits)
     _note_pages(source, image)
     return _loaded(source, lambda: WebPImageFile(io.BytesIO(data)), size)
 
@@ -258,7 +260,7 @@ def _opened(source: Source, stream: Any, decoder: Any) -> "Image.Image":
     return image
 
 
-def _check_memory(name: str, image: "Image.Image", size: int, limits: MediaLimits) -> None:
+def check_memory(name: str, image: "Image.Image", size: int, limits: MediaLimits) -> None:
     """Check the pixels in a file of `size` bytes against what their decoder needs for them."""
     each = _bytes_a_pixel(image)
     check_pixels(
@@ -294,7 +296,8 @@ def _note_pages(source: Source, image: Any) -> None:
         if image.format != "TIFF" and image.is_animated:
             several = "holds several images" if image.format == "HEIF" else "is animated"
             used = "the main one" if image.format == "HEIF" else "its first frame"
-            source.note(f"{several}: only {used} is used")
+            more = "" if image.format == "HEIF" else ALL_FRAMES
+            source.note(f"{several}: only {used} is used{more}")
         elif image.format == "TIFF" and (pages := _pages(image)) > 1:
             at_least = "at least " if pages == _MOST_PAGES else ""
             source.note(f"has {at_least}{pages} pages: only the first one is used")

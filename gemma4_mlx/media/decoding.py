@@ -139,9 +139,9 @@ def _frames(
         source.note(f"is damaged: {bad} packets of its sound can't be decoded; the others are used")
 
 
-def check_shape(rate: int, channels: int, name: str) -> None:
+def check_shape(rate: float, channels: int, name: str) -> None:
     if rate not in _RATES:
-        raise GemmaError(f"{name}: states a sample rate of {rate} Hz; {_RATES[0]} to {_RATES[-1]} Hz are accepted")
+        raise GemmaError(f"{name}: states a sample rate of {rate:.15g} Hz; {_RATES[0]} to {_RATES[-1]} Hz are accepted")
     if not 1 <= channels <= _MAX_CHANNELS:
         raise GemmaError(f"{name}: has {channels} channels; 1 to {_MAX_CHANNELS} are accepted")
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.media.arrays import image_pixels, is_array
 from gemma4_mlx.media.decode import LARGE, check_pixels, decode_file, decode_png, open_png, png_orientation
 from gemma4_mlx.media.pixels import orientation_of, to_rgb, upright
 from gemma4_mlx.media.png import Png, strips
@@ -50,8 +51,8 @@ def load_image(source: Any, budget: int = 280, limits: MediaLimits = MediaLimits
     """Decode an image and cut it into at most `budget` patches.
 
     Args:
-        source: what `read_source` accepts, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of
-            uint8 or float 0..1.
+        source: what `read_source` accepts, a PIL image, or an array (H, W), (H, W, 3), (H, W, 4) or (3, H, W) of
+            uint8, bool or float 0..1, also of MLX or PyTorch.
         budget: one of BUDGETS.
 
     Raises:
@@ -62,7 +63,7 @@ def load_image(source: Any, budget: int = 280, limits: MediaLimits = MediaLimits
 
     check_budget(budget)
     with warnings.catch_warnings(action="ignore"):  # of odd metadata, and of sizes on which our own limit decides
-        if isinstance(source, np.ndarray):
+        if is_array(source):
             return to_patches(_from_array(source, limits), budget)
         if isinstance(source, Image.Image):
             return _from_image(source, budget, limits)
@@ -122,9 +123,9 @@ def check_budget(budget: int) -> None:
 def _read(source: Source, stream: IO[bytes], budget: int, limits: MediaLimits) -> Patches:
     png = open_png(source, stream, limits)
     if png is None:
-        return _cut_up(source.name, decode_file(source, stream, limits), budget)
+        return cut_up(source.name, decode_file(source, stream, limits), budget)
     if png.size[0] * png.size[1] <= LARGE or not png.has_strips:
-        return _cut_up(source.name, decode_png(source, png, stream, limits), budget)
+        return cut_up(source.name, decode_png(source, png, stream, limits), budget)
     return _from_strips(source, png, stream, budget)
 
 
@@ -134,10 +135,10 @@ def _from_image(image: "Image.Image", budget: int, limits: MediaLimits) -> Patch
         image.load()
     except Exception as error:  # a decoder may raise anything on hostile data
         raise broken("image") from error
-    return _cut_up("image", Decoded(image, orientation_of(image)), budget)
+    return cut_up("image", Decoded(image, orientation_of(image)), budget)
 
 
-def _cut_up(name: str, decoded: Decoded, budget: int) -> Patches:
+def cut_up(name: str, decoded: Decoded, budget: int) -> Patches:
     """Upright, in RGB, resized and cut into patches; any failure becomes one line."""
     image, orientation = decoded.image, decoded.orientation
     try:
@@ -184,16 +185,9 @@ def _from_rows(
     return _cut(upright(Image.fromarray(_joined(squares)), orientation)), rows
 
 
-def _from_array(array: np.ndarray, limits: MediaLimits) -> "Image.Image":
+def _from_array(value: Any, limits: MediaLimits) -> "Image.Image":
     from PIL import Image
 
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise GemmaError(f"image array: shape {array.shape} is none of (H, W), (H, W, 3), (H, W, 4)")
+    array = image_pixels(value, "image array")
     check_pixels("image array", array.shape[1], array.shape[0], limits)
-    if np.issubdtype(array.dtype, np.floating):
-        if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
-            raise GemmaError("image array: floating-point pixels must lie between 0 and 1")
-        array = np.rint(array * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise GemmaError(f"image array: {array.dtype} pixels; pass uint8, or floating point between 0 and 1")
     return to_rgb(Image.fromarray(np.ascontiguousarray(array)))

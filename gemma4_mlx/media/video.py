@@ -5,9 +5,10 @@ arange(n) x total // n.
 """
 
 import functools
-import math
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gemma4_mlx.media.audio import load_soundtrack
 from gemma4_mlx.media.frames import FrameIndex, decode_frames, index_frames, is_mirrored
 from gemma4_mlx.media.images import Patches, check_budget
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
+from gemma4_mlx.media.stills import Stills, animated_stills, given_stills
 from gemma4_mlx.media.strips import View, frame_patches
 
 MOST_FRAMES = 3_600  # more than the model's context holds at 70 tokens a frame
@@ -53,34 +55,61 @@ def load_video(
     """Sample frames evenly over the video, or one every 1/fps seconds, and decode the soundtrack.
 
     Only the sampled frames are kept, already cut into patches. A file that is damaged or cut short is used as far as it
-    goes, with a note.
+    goes, with a note; so is a video in which there are more frames at `fps` than `max_frames`, or fewer than asked for.
+
+    Args:
+        source: what `read_source` accepts, an animated image too; or (frames, rate) with frames (n, H, W, 3) as
+            `load_image` takes arrays, or a list of images, and how many there are in a second.
 
     Raises:
         GemmaError: not a video of a known format, no frames that can be decoded, or larger than the limits.
-        UsageError: an impossible option, or `fps` asks for more than `max_frames` (nothing is dropped silently).
+        UsageError: an impossible option.
     """
     _check_options(max_frames, fps, budget)
-    ready = read_source(source, limits)
-    index = index_frames(ready, limits)
-    choose = functools.partial(sample_times, max_frames=max_frames, fps=fps)
-    sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, index, choose, budget, limits)
-    sound = load_soundtrack(ready, index.start_seconds(), limits) if soundtrack else []
-    return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, ready.log_notes())
+    given = None if isinstance(source, Source) else given_stills(source, limits)
+    ready = Source("video array", Path()) if given else read_source(source, limits)
+    choose = functools.partial(_choose, source=ready, max_frames=max_frames, fps=fps)
+    if stills := given or animated_stills(ready, limits):
+        sampled, sound = _of_stills(stills, choose, budget), []
+    else:
+        index = index_frames(ready, limits)
+        sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, index, choose, budget, limits)
+        sound = load_soundtrack(ready, index.start_seconds(), limits) if soundtrack else []
+    notes = (*ready.log_notes(), *itertools.chain.from_iterable(patches.notes for _, patches in sampled))
+    return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, notes)
 
 
 def sample_times(times: np.ndarray, end: float, max_frames: int, fps: float | None) -> np.ndarray:
-    """Which of the frames shown at `times` (ascending seconds, the last one until `end`) to take: their numbers."""
-    total = len(times)
+    """Which of the frames shown at `times` (ascending seconds, the last one until `end`) to take: their numbers.
+
+    At `fps` these are the frames seen at 0, 1/fps, 2/fps ... seconds after the first, of more than `max_frames` some,
+    evenly spread.
+    """
+    numbers = np.arange(len(times)) if fps is None else _seen(times, end, fps)
+    count = min(max_frames, len(numbers))
+    return numbers[np.arange(count) * len(numbers) // count]
+
+
+def _seen(times: np.ndarray, end: float, fps: float) -> np.ndarray:
+    """The frames that are seen at some multiple of 1/fps seconds. As long as `times`, however large `fps` is."""
+    first = np.ceil((np.append(times, max(end, times[-1])) - times[0] - _CLOCK_SLACK) * fps)
+    first[0], first[-1] = 0, max(first[-1], 1)  # the number of the first moment at which each frame may be seen
+    return np.flatnonzero(first[:-1] < first[1:])
+
+
+def _choose(times: np.ndarray, end: float, *, source: Source, max_frames: int, fps: float | None) -> np.ndarray:
+    """The numbers of `sample_times`; a note if `fps` gets fewer frames than it asks for."""
+    numbers = sample_times(times, end, max_frames, fps)
     if fps is None:
-        count = min(max_frames, total)
-        return np.arange(count) * total // count
-    moments = times[0] + np.arange(max(1, math.ceil((end - times[0]) * fps - _CLOCK_SLACK))) / fps
-    numbers = np.unique(np.searchsorted(times, moments + _CLOCK_SLACK, side="right") - 1)
-    if len(numbers) > max_frames:
-        raise UsageError(
-            f"{fps:g} frames a second make {len(numbers)} frames, more than {max_frames}: "
-            f"raise --max-frames to {len(numbers)} or lower --fps"
+        return numbers
+    seen = len(_seen(times, end, fps))
+    if seen > max_frames:
+        source.note(
+            f"{fps:g} frames a second would be {seen} frames, more than the maximum of {max_frames}: "
+            f"thinned out to {max_frames}, one every {(end - times[0]) / max_frames:.3g} s"
         )
+    elif seen == len(times) and (end - times[0]) * fps > seen + 1:
+        source.note(f"has no {fps:g} frames a second: all {seen} that it has are used")
     return numbers
 
 
@@ -88,8 +117,13 @@ def _check_options(max_frames: int, fps: float | None, budget: int) -> None:
     check_budget(budget)
     if not 1 <= max_frames <= MOST_FRAMES:
         raise UsageError(f"at most {max_frames} frames a video: choose 1 to {MOST_FRAMES}")
-    if fps is not None and not 0 < fps < 1000:
-        raise UsageError(f"{fps:g} frames a second: choose more than 0 and less than 1000")
+    if fps is not None and not 0 < fps <= 10**6:
+        raise UsageError(f"{fps:g} frames a second: choose more than 0, up to a million")
+
+
+def _of_stills(stills: Stills, choose: Choice, budget: int) -> list[tuple[float, Patches]]:
+    chosen = choose(stills.times, stills.end)
+    return list(zip(stills.times[chosen].tolist(), stills.pick(chosen.tolist(), budget), strict=False))
 
 
 def _by_time(

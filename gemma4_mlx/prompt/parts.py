@@ -1,10 +1,13 @@
 """Parts of a message's content, in the shapes of all clients -> texts, thoughts and media."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.media.arrays import is_array, is_with_rate
+from gemma4_mlx.media.audio import Clips
 from gemma4_mlx.prompt.prompt import MediaKind
 
 # part type -> kind, and the keys under which people put its source
@@ -29,6 +32,10 @@ THOUGHT_PARTS: Mapping[str, tuple[str, ...]] = {
     "redacted_thinking": (),
 }
 TEXT_PARTS: Mapping[str, tuple[str, ...]] = {"text": ("text",), "refusal": ("refusal",), **THOUGHT_PARTS}
+
+
+_HOLDERS = ("url", "bytes", "path")
+"""Keys of an object in the place of a source; data sets of Hugging Face have bytes and path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,19 @@ def read_media(part: Any) -> MediaPart | None:
     raise GemmaError(f"this {part_type} part has no {' or '.join(keys)}")
 
 
+def as_sources(name: str, media: Any) -> Sequence[Any]:
+    """Several media; a path, an address, bytes, a file, an array or a pair with its rate alone is one of them.
+
+    Raises UsageError that names the argument for what can't be a medium.
+    """
+    if is_with_rate(media) or isinstance(media, Clips):
+        return [media]
+    if media is None or isinstance(media, Real | Mapping):
+        raise UsageError(f"{name} can't be {type(media).__name__}; give a path, or a list of paths")
+    is_one = isinstance(media, str | bytes | bytearray | memoryview) or is_array(media) or hasattr(media, "read")
+    return [media] if is_one or not isinstance(media, Sequence | Iterator | Set) else list(media)
+
+
 def _part_type(part: Any) -> str:
     """The type of a part in the names used here; "" for what has none."""
     given = part.get("type") if isinstance(part, Mapping) else None
@@ -93,12 +113,13 @@ def _read_text(part: Any) -> dict[str, str] | ThoughtPart:
 
 
 def _source(value: Any, key: str) -> Any:
-    """Unwrap `{"url": ...}` and `{"data": base64}`; base64 becomes a data URI, also one that is inside another."""
-    if isinstance(value, Mapping):
+    """Unwrap `{"url": ...}`, `{"bytes": ...}` and `{"data": base64}`; base64 becomes a data URI, also one that is inside another."""
+    if isinstance(value, Mapping) and not is_with_rate(value):
         data = value.get("data")
         if data is not None and not isinstance(data, str):
             raise GemmaError(f"the data of {key} must be base64 text, not {type(data).__name__}")
-        value = value.get("url") if data is None else f"data:;base64,{data}"
+        held = next((value[name] for name in _HOLDERS if value.get(name) is not None), None)
+        value = held if data is None else f"data:;base64,{data}"
         if value is None:
             raise GemmaError(f"{key} has neither url nor data")
     if key in ("base64", "data") and isinstance(value, str):

@@ -416,4 +416,8 @@ def _whole_numbers(value: Any) -> Any:
 
 
 def _is_clips(source: Any) -> bool:
-    return isinstance(source, list) and bool(source) and all(isinstance(clip, np.ndarray) for clip in source)
+    return (
+        isinstance(source, list)
+        and bool(source)
+        and all(isinstance(clip, np.ndarray) and clip.ndim == 2 and clip.dtype == np.float32 for clip in source)
+    )

@@ -96,10 +96,10 @@ def test_formats(format: str) -> None:
 @pytest.mark.parametrize(
     ("format", "note"),
     [
-        ("GIF", "is animated: only its first frame is used"),
-        ("WEBP", "is animated: only its first frame is used"),
-        ("PNG", "is animated: only its first frame is used"),
-        ("AVIF", "is animated: only its first frame is used"),
+        ("GIF", "is animated: only its first frame is used; give it as a video to use all of them"),
+        ("WEBP", "is animated: only its first frame is used; give it as a video to use all of them"),
+        ("PNG", "is animated: only its first frame is used; give it as a video to use all of them"),
+        ("AVIF", "is animated: only its first frame is used; give it as a video to use all of them"),
         ("TIFF", "has 3 pages: only the first one is used"),
     ],
 )

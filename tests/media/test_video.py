@@ -57,7 +57,45 @@ def test_one_frame_each_interval(container: str) -> None:
     film = video_bytes(30, container=container)
     assert numbers(load_video(film, fps=2)) == [0, 5, 10, 15, 20, 25]
     assert numbers(load_video(film, fps=0.1)) == [0]
-    assert numbers(load_video(film, fps=100)) == list(range(30))
+    assert numbers(load_video(film, fps=10)) == list(range(30))
+
+
+# (options, the frames of a video of 30 at 10 a second, what is said)
+TOO_MANY: list[tuple[dict[str, Any], list[int], str]] = [
+    (
+        {"fps": 5, "max_frames": 8},
+        [0, 2, 6, 10, 14, 18, 22, 26],
+        "5 frames a second would be 15 frames, more than the maximum of 8: thinned out to 8, one every 0.375 s",
+    ),
+    (
+        {"fps": 10, "max_frames": 3},
+        [0, 10, 20],
+        "10 frames a second would be 30 frames, more than the maximum of 3: thinned out to 3, one every 1 s",
+    ),
+    (
+        {"fps": 1e6, "max_frames": 1},
+        [0],
+        "1e+06 frames a second would be 30 frames, more than the maximum of 1: thinned out to 1, one every 3 s",
+    ),
+    ({"fps": 100}, list(range(30)), "has no 100 frames a second: all 30 that it has are used"),
+    ({"fps": 12}, list(range(30)), "has no 12 frames a second: all 30 that it has are used"),
+]
+
+
+@pytest.mark.parametrize(("options", "wanted", "said"), TOO_MANY)
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_more_frames_than_may_be_or_are_there(
+    container: str, options: dict[str, Any], wanted: list[int], said: str
+) -> None:
+    video = load_video(video_bytes(30, container=container, sound=tone(3, 48_000)), **options)
+    assert numbers(video) == wanted
+    assert video.timestamps == pytest.approx([number / 10 for number in wanted], abs=0.0011)
+    assert video.notes == (f"bytes: {said}",)
+    assert [len(clip) for clip in video.soundtrack] == [75 if container == "mp4" else 76]  # with padding
+
+
+def test_a_rate_that_a_video_has_is_no_news() -> None:
+    assert [load_video(video_bytes(30), fps=fps).notes for fps in (0.1, 1, 5, 10)] == [()] * 4
 
 
 def test_variable_frame_rate() -> None:
@@ -257,6 +295,21 @@ def test_samples_by_rate_are_shown_at_their_moment(total: int, rate: float, fps:
     for step, number in enumerate(chosen):
         assert times[number] <= step / fps + 0.0021 <= times[number] + 1 / rate + 0.0042
     assert len(chosen) == max(1, np.ceil(total / rate * fps - 0.002))
+
+
+@given(
+    gaps=st.lists(st.integers(0, 900), min_size=1, max_size=30), fps=st.sampled_from([0.25, 0.5, 1.0, 3.0, 10.0, 100.0])
+)
+def test_samples_of_any_timing_are_the_frames_seen_at_each_moment(gaps: list[int], fps: float) -> None:
+    """Against asking at each moment which frame is shown; times lie off the moments, so that no rounding counts."""
+    ends = np.cumsum(gaps) + 0.3
+    times, end = np.concatenate(([0], ends[:-1])) / 1000, ends[-1] / 1000
+    moments = np.arange(0, max(end, 1e-9), 1 / fps)
+    wanted = sorted({int(np.searchsorted(times, moment + 0.002, side="right")) - 1 for moment in moments})
+    last = len(times) - 1
+    chosen = sample_times(times, end, 10_000, fps).tolist()
+    assert [n for n in chosen if n < last] == [n for n in wanted if n < last]
+    assert chosen
 
 
 def test_any_damage_gives_frames_or_the_packages_own_error() -> None:
