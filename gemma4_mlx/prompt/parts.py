@@ -113,7 +113,7 @@ def _read_text(part: Any) -> dict[str, str] | ThoughtPart:
 
 
 def _source(value: Any, key: str) -> Any:
-    """Unwrap `{"url": ...}`, `{"bytes": ...}` and `{"data": base64}`; base64 becomes a data URI, also inside another."""
+    """Unwrap `{"url": ...}`, `{"bytes": ...}` and `{"data": base64}`; base64 becomes a data URI, also in another."""
     if isinstance(value, Mapping) and not is_with_rate(value):
         data = value.get("data")
         if data is not None and not isinstance(data, str):
