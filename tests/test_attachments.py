@@ -169,7 +169,6 @@ STRAY = "is no file, and --image takes every word that follows it; write the que
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--image", "one/only.png", "What is it?"], f"no prompt: 'What is it?' {STRAY} --prompt"),
         (["--image", "*.png", "Describe"], f"no prompt: 'Describe' {STRAY} --prompt"),
         (["--image", "one/only.png"], "no prompt: give --prompt TEXT, or --prompt - to read it from standard input"),
         (["--image", "*.png"], "no prompt: give --prompt TEXT, or --prompt - to read it from standard input"),

@@ -117,7 +117,7 @@ def test_prompt_and_image_from_stdin(
 def test_too_much_from_stdin_and_what_is_no_file(
     loaded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gemma4_mlx.commands.generate.MOST_INPUT", 2**20)
+    monkeypatch.setattr("gemma4_mlx.commands.question.MOST_INPUT", 2**20)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a" * (2**20 + 1))))
     assert run(loaded, "-p", "-") == 1
     assert capsys.readouterr().err.endswith(

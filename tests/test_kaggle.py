@@ -213,7 +213,8 @@ def test_sizes_are_known_before_the_download(kaggle: Kaggle) -> None:
         2,
         {"config.json": 32, "model.safetensors": 2_559_073, "tokenizer.json": 2, "generation_config.json": 2},
     )
-    assert files(Address(KAGGLE, NAME, "1")) == (1, {"config.json": 32, "model.safetensors": 2_559_073, "tokenizer.json": 2})
+    first = {"config.json": 32, "model.safetensors": 2_559_073, "tokenizer.json": 2}
+    assert files(Address(KAGGLE, NAME, "1")) == (1, first)
 
 
 def test_the_library_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

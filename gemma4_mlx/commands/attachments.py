@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.processor import MediaOptions
 
 STDIN = "-"
-_STDIN_PATHS = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+STDIN_NAMES = frozenset((STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
 _MOST_NAMED = 3  # files in a note
 _LONGEST_CONTEXT = 262_144  # tokens
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]*://|data:|file:)", re.IGNORECASE)
@@ -35,7 +35,7 @@ class _Attach(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        words = [STDIN if word in _STDIN_PATHS else str(word) for word in _as_words(values)]
+        words = [STDIN if word in STDIN_NAMES else str(word) for word in _as_words(values)]
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), *words])
         namespace.media = [*namespace.media, *((self.dest, word) for word in words)]
 

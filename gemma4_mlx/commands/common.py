@@ -132,12 +132,22 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return parser.parse_args(argv)
+            return _parsed(parser, sys.argv[1:] if argv is None else argv)
     except SystemExit:
         problem = said.getvalue().partition(f"{parser.prog}: error: ")[2]
         if problem:
             print(f"error: {replace_hidden(' '.join(problem.split()), symbol)}; see --help", file=sys.stderr)
         raise
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The options, with the words of a question wherever they stand; after -- all are words."""
+    if not any(action.dest == "words" for action in parser._actions):
+        return parser.parse_args(argv)
+    end = next((place for place, word in enumerate(argv) if word == "--"), len(argv))
+    args = parser.parse_intermixed_args(argv[:end])
+    args.words += argv[end + 1 :]
+    return args
 
 
 def explained(error: BaseException) -> str:

@@ -1,14 +1,13 @@
 """`python -m gemma4_mlx.generate`: one question, one answer on stdout; everything else goes to stderr."""
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gemma4_mlx.commands.attachments import STDIN, add_attachments, check_count, find_media, stray_question
+from gemma4_mlx.commands.attachments import STDIN, add_attachments, check_count, find_media
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import (
     EIGHT_BITS,
@@ -21,10 +20,11 @@ from gemma4_mlx.commands.options import (
 )
 from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
+from gemma4_mlx.commands.question import read_question, reads_stdin, settle_question
 from gemma4_mlx.commands.reply import Reply, json_text
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
-from gemma4_mlx.errors import GemmaError, UsageError, shortened
+from gemma4_mlx.errors import GemmaError, UsageError
 from gemma4_mlx.files import read_given_json
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from gemma4_mlx.model.unified import Gemma4Unified
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
     from gemma4_mlx.prompt.prompt import Prompt
-
-MOST_INPUT = 32 * 2**20
-"""Bytes of standard input that are read as a prompt: four for each character of the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,13 @@ def make_parser() -> argparse.ArgumentParser:
         prog="gemma4_mlx.generate", description="Ask Gemma 4 12B Unified about text, images, audio and video."
     )
     ask = parser.add_argument_group("what to ask")
-    ask.add_argument("--prompt", "-p", default=None, help='the question; "-" reads it from standard input')
+    ask.add_argument("words", nargs="*", metavar="QUESTION", help="the question, if --prompt gives none")
+    ask.add_argument(
+        "--prompt",
+        "-p",
+        help="the question; @FILE reads it from a file, - from standard input, @@ is an @; "
+        "what is piped in otherwise stands before it",
+    )
     ask.add_argument("--system", help="instructions for the model")
     add_attachments(parser, ask)
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
@@ -86,9 +89,8 @@ def answer(args: argparse.Namespace) -> int:
     check_usage(args)
     note_options_without_effect(args)
     schema = given_schema(args)
-    read_stdin(args)
-    find_media(args)
     terminal = Terminal(show_thought=not args.hide_thinking and not args.json)
+    read_stdin(args, terminal)
     model, processor, conversation = prepare(args, terminal)
     drafter = given_drafter(args)
     with open_tools(args, terminal) as toolbox:
@@ -226,10 +228,8 @@ def show(
 
 def check_usage(args: argparse.Namespace) -> None:
     """Raises UsageError for what can be told before anything is loaded."""
-    if args.prompt is None:
-        raise UsageError(no_prompt(args))
-    check_question(args)
-    if [args.prompt, *args.image, *args.audio, *args.video].count(STDIN) > 1:
+    settle_question(args)
+    if stdin_readers(args) > 1:
         raise UsageError("standard input can be read once: only one option may be -")
     if args.thinking_budget is not None and not args.enable_thinking:
         raise UsageError("--thinking-budget limits a thought, and there is none without --enable-thinking")
@@ -241,22 +241,9 @@ def check_usage(args: argparse.Namespace) -> None:
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
 
 
-def no_prompt(args: argparse.Namespace) -> str:
-    """What to do if there is no prompt; one that stands among the files is told so."""
-    question = stray_question(args)
-    if question is None:
-        return "no prompt: give --prompt TEXT, or --prompt - to read it from standard input"
-    kind = args.media[-1][0]
-    return (
-        f"no prompt: {shortened(question)!r} is no file, and --{kind} takes every word that follows it; "
-        f"write the question before --{kind}, after -- or after --prompt"
-    )
-
-
-def check_question(args: argparse.Namespace) -> None:
-    """Raise UsageError if nothing is asked."""
-    if not (args.prompt.strip() or args.image or args.audio or args.video):
-        raise UsageError("the prompt is empty, and there is no image, audio or video: ask something")
+def stdin_readers(args: argparse.Namespace) -> int:
+    """The number of options that name standard input."""
+    return reads_stdin(args.prompt) + sum(word == STDIN for _, word in args.media)
 
 
 def given_schema(args: argparse.Namespace) -> Any:
@@ -271,21 +258,11 @@ def given_schema(args: argparse.Namespace) -> Any:
     return schema
 
 
-def read_stdin(args: argparse.Namespace) -> None:
-    """Puts standard input where the prompt is -."""
-    if args.prompt == STDIN:
-        try:
-            data = sys.stdin.buffer.read(MOST_INPUT + 1)
-            if len(data) > MOST_INPUT:
-                raise GemmaError(
-                    f"standard input has more than {MOST_INPUT >> 20} MB; no context holds so much: shorten it"
-                )
-            args.prompt = data.decode().strip()
-        except UnicodeDecodeError:
-            raise GemmaError(
-                "standard input is not UTF-8 text; media go to --image -, --audio - or --video -"
-            ) from None
-        check_question(args)
+def read_stdin(args: argparse.Namespace, terminal: Terminal) -> None:
+    """Read the question, which may come in at standard input, and find the media. Raises GemmaError."""
+    asks_before_tools = args.mcp is not None and not args.yes
+    read_question(args, terminal, stdin_is_free=not (stdin_readers(args) or asks_before_tools))
+    find_media(args)
 
 
 def prompt_options(args: argparse.Namespace) -> dict[str, Any]:
