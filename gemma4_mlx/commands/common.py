@@ -14,10 +14,11 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any
 
 from gemma4_mlx.characters import replace_hidden, symbol
+from gemma4_mlx.commands import start
 from gemma4_mlx.commands.planning import as_flags
 from gemma4_mlx.errors import LOGGER, DoesNotFitError, GemmaError, Terminated, UsageError, one_line, shortened
 
-EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, 130
+EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, start.EXIT_INTERRUPTED
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 NO_PASTE_MARKS, SHOW_CURSOR = "\x1b[?2004l", "\x1b[?25h"
 CLEAR_LINE = "\r\x1b[K"
@@ -111,6 +112,7 @@ def _run(
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
+        print(CLEAR_LINE if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         discard_stdout()

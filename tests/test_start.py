@@ -1,0 +1,60 @@
+"""How a command's process begins: Ctrl-C at any moment ends it without a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gemma4_mlx.commands import start
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERRUPTING = "import signal\nsignal.raise_signal(signal.SIGINT)\nprint('imported', flush=True)\n"
+COUNTING = """
+import os, signal, sys
+calls = 0
+def count(frame, event, _):
+    global calls
+    if event == "call" and not calls and frame.f_code.co_name != "start":
+        return
+    calls += event == "call"
+    if event == "call" and calls == {at}:
+        os.kill(os.getpid(), signal.SIGINT)
+sys.setprofile(count)
+sys.argv = ["generate", "--model", "/nowhere/at/all", "-p", "x"]
+from gemma4_mlx.generate import main
+sys.exit(main())
+"""
+
+
+def python(code: str, *, folder: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=environment, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def test_an_import_is_ended_before_ctrl_c_counts(tmp_path: Path) -> None:
+    (tmp_path / "interrupting.py").write_text(INTERRUPTING)
+    (tmp_path / "lost.py").write_text("class Lost:\n    def __del__(self): raise KeyboardInterrupt\n")
+    command = "import time\ndef main():\n    {}\n    time.sleep(20)\n"
+    for line in ("import interrupting", "import lost; print('imported', flush=True); lost.Lost()"):
+        (tmp_path / "fake.py").write_text(command.format(line))
+        code = "import sys, fake; sys.modules['gemma4_mlx.commands.fake'] = fake\n"
+        done = python(f"{code}from gemma4_mlx.commands.start import start; sys.exit(start('fake'))", folder=tmp_path)
+        assert (done.stdout, done.stderr, done.returncode) == (b"imported\n", b"", 130)
+
+
+@pytest.mark.parametrize("at", [2, 300, 5000])
+def test_ctrl_c_at_any_call_of_the_start_is_quiet(at: int) -> None:
+    done = python(COUNTING.format(at=at))
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 130)
+
+
+def test_every_command_begins_so() -> None:
+    for path in sorted((ROOT / "gemma4_mlx" / "commands").glob("*.py")):
+        if "def main(" in path.read_text():
+            entry = (ROOT / "gemma4_mlx" / path.name).read_text()
+            assert f'start("{path.stem}")' in entry
+    assert start.EXIT_INTERRUPTED == 130
