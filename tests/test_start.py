@@ -22,23 +22,28 @@ def count(frame, event, _):
     if event == "call" and calls == {at}:
         os.kill(os.getpid(), signal.SIGINT)
 sys.setprofile(count)
-sys.argv = ["generate", "--model", "/nowhere/at/all", "-p", "x"]
+sys.argv = ["generate", "-p", "-"]
 from gemma4_mlx.generate import main
 sys.exit(main())
 """
 
 
 def python(code: str, *, folder: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
+    """Run code whose standard input never ends."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, env=environment, stdin=subprocess.DEVNULL, check=False
-    )
+    reading, writing = os.pipe()
+    try:
+        words = [sys.executable, "-c", code]
+        return subprocess.run(words, capture_output=True, env=environment, stdin=reading, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_an_import_is_ended_before_ctrl_c_counts(tmp_path: Path) -> None:
     (tmp_path / "interrupting.py").write_text(INTERRUPTING)
     (tmp_path / "lost.py").write_text("class Lost:\n    def __del__(self): raise KeyboardInterrupt\n")
-    command = "import time\ndef main():\n    {}\n    time.sleep(20)\n"
+    command = "import sys\ndef main():\n    {}\n    sys.stdin.read()\n"
     for line in ("import interrupting", "import lost; print('imported', flush=True); lost.Lost()"):
         (tmp_path / "fake.py").write_text(command.format(line))
         code = "import sys, fake; sys.modules['gemma4_mlx.commands.fake'] = fake\n"

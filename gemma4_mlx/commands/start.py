@@ -12,7 +12,7 @@ from types import FrameType
 EXIT_INTERRUPTED = 130
 WHOLE = ("<frozen importlib._bootstrap>", "argparse.py")
 """Ends of the names of code that is not cut in two: argparse takes its parser apart for a while, too."""
-AGAIN = 0.02
+AGAIN = 0.005
 """Seconds after which Ctrl-C is tried again."""
 
 
