@@ -67,7 +67,7 @@ def test_wrong_media_are_one_line_and_the_chat_goes_on(talk: Talk, tmp_path: Pat
     assert lines[0] == lines[1] == f"error: {tmp_path}/none.png: no such file or directory"
     assert lines[2].startswith(f"error: {tmp_path}/note.wav: ")
     assert lines[3] == "error: /video needs a path or an address"
-    assert lines[4].startswith(f"error: {tmp_path}/none.png: there is no such picture, sound or film")
+    assert lines[4] == f"error: {tmp_path}/none.png: there is no such file"
     assert len(lines) == 5
 
 

@@ -1,59 +1,119 @@
 """What a line of a chat asks for, and how lines become messages."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from gemma4_mlx import api
 from gemma4_mlx.commands.line_input import read_message
-from gemma4_mlx.commands.slash import Call, Dropped, parse, paths
+from gemma4_mlx.commands.slash import Call, Dropped, Question, parse
+from gemma4_mlx.errors import GemmaError
 
-# {} is a folder with "a b.png", "c.WAV", "f.mov" and "notes"
+pytest_plugins = ["chatting"]
+Talk = Callable[..., tuple[list[str], str]]
+
+# {} is a folder with "a b.png", "c.WAV", "f.mov", "notes" and "n.txt"
 LINES = [
-    ("Hello", "Hello"),
-    ("  /exit ", "/exit"),
-    ("", ""),
+    ("Hello", Question("Hello")),
+    ("  /exit ", Question("/exit")),
+    ("", Question("")),
     ("/exit", Call("/exit", "")),
     ("/Think  ON ", Call("/think", "ON")),
     ("/system Be brief.\nAnd kind.", Call("/system", "Be brief.\nAnd kind.")),
     ("/", Call("/", "")),
+    ("/nonsense of a.png", Call("/nonsense", "of a.png")),
     ("/image {}/a b.png", Call("/image", "{}/a b.png")),
+    ("/quit", Call("/exit", "")),
+    ("/BYE", Call("/exit", "")),
+    ("/new", Call("/clear", "")),
+    ("/?", Call("/help", "")),
+    ("exit", Call("/exit", "")),
+    ("Quit ", Call("/exit", "")),
+    ("quit()", Call("/exit", "")),
+    (" exit", Question("exit")),
+    ("exit the loop", Question("exit the loop")),
     ("{}/a b.png", Dropped((("image", "{}/a b.png"),))),
     ("{}/a\\ b.png ", Dropped((("image", "{}/a b.png"),))),
     ("'{}/a b.png' {}/c.WAV", Dropped((("image", "{}/a b.png"), ("audio", "{}/c.WAV")))),
+    ("{}/a\\ b.png\n{}/c.WAV\n", Dropped((("image", "{}/a b.png"), ("audio", "{}/c.WAV")))),
     ("file://{}/a%20b.png", Dropped((("image", "{}/a b.png"),))),
     ('"{}/f.mov"', Dropped((("video", "{}/f.mov"),))),
-    ("{}/none.png", Call("{}/none.png", "")),
-    ("see {}/c.WAV", "see {}/c.WAV"),
-    ("'{}/notes'", "'{}/notes'"),
-    ("don't", "don't"),
+    ("https://example.org/a.png?size=2", Dropped((("image", "https://example.org/a.png?size=2"),))),
+    ("see https://example.org/a.png", Question("see https://example.org/a.png")),
+    ("see {}/c.WAV", Question("see c.WAV", (("audio", "{}/c.WAV"),))),
+    ("see {}/c.WAV and {}/c.WAV", Question("see c.WAV and c.WAV", (("audio", "{}/c.WAV"),))),
+    ("{}/a b.png what is it?", Question("a b.png what is it?", (("image", "{}/a b.png"),))),
+    ("don't", Question("don't")),
 ]
 
 
+def in_folder(value: Any, folder: Path) -> Any:
+    """The value with the folder's name in its texts."""
+    if isinstance(value, str):
+        return value.replace("{}", str(folder))
+    if isinstance(value, tuple):
+        return tuple(in_folder(part, folder) for part in value)
+    return type(value)(*(in_folder(getattr(value, name), folder) for name in value.__slots__))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    heads = {"a b.png": b"\x89PNG\r\n\x1a\n", "c.WAV": b"RIFF....WAVE", "f.mov": b"\0\0\0\x14ftypqt  ", "notes": b""}
+    for name, head in heads.items():
+        (tmp_path / name).write_bytes(head)
+    (tmp_path / "n.txt").write_text("words")
+    return tmp_path
+
+
 @pytest.mark.parametrize(("line", "meaning"), LINES)
-def test_what_a_line_asks_for(line: str, meaning: Any, tmp_path: Path) -> None:
-    for name in ("a b.png", "c.WAV", "f.mov", "notes"):
-        (tmp_path / name).touch()
-
-    def there(text: str) -> str:
-        return text.replace("{}", str(tmp_path))
-
-    if isinstance(meaning, Call):
-        meaning = Call(there(meaning.name), there(meaning.argument))
-    elif isinstance(meaning, Dropped):
-        meaning = Dropped(tuple((kind, there(path)) for kind, path in meaning.files))
-    else:
-        meaning = there(meaning)
-    assert parse(there(line)) == meaning
+def test_what_a_line_asks_for(line: str, meaning: Any, folder: Path) -> None:
+    assert parse(in_folder(line, folder)) == in_folder(meaning, folder)
 
 
-@given(st.lists(st.text("ab '\"\\$", min_size=1), min_size=1, max_size=3))
-def test_escaped_paths_come_back(names: list[str]) -> None:
-    wanted = [f"/none/{name}" for name in names]
-    typed = " ".join("".join(f"\\{c}" if c in " '\"\\$" else c for c in path) for path in wanted)
-    assert paths(typed) == wanted
+# (a line that holds nothing but a path, what is said of it)
+REFUSED = [
+    ("{}/none.png", "{}/none.png: there is no such file"),
+    ("'{}/no such.png'", "{}/no such.png: there is no such file"),
+    ("{}/no such.png", "{}/no such.png: there is no such file"),
+    ("{}/a\\ c.png", "{}/a c.png: there is no such file; did you mean {}/a b.png?"),
+    ("file://{}/a%20c.png", "{}/a c.png: there is no such file; did you mean {}/a b.png?"),
+    ("none.png", "none.png: there is no such file"),
+    ("~/none-of-it.mp4", "~/none-of-it.mp4: there is no such file"),
+    ("./none-of-it", "./none-of-it: there is no such file"),
+    ("/none.png", "/none.png: there is no such file"),
+    ("{}/a\\ b.png {}/none.png", "{}/none.png: there is no such file"),
+    ("{}", "{}: is a folder; give the files in it"),
+    ("'{}/notes'", "{}/notes: is an empty file, not an image, audio or video"),
+    ("{}/n.txt", "{}/n.txt: is a text file, not an image, audio or video"),
+    ("/dev/null", "/dev/null: is a device or a pipe, not a file"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), REFUSED)
+def test_a_path_alone_on_a_line_that_cannot_be_attached(line: str, said: str, folder: Path) -> None:
+    with pytest.raises(GemmaError) as error:
+        parse(in_folder(line, folder))
+    assert str(error.value) == in_folder(said, folder)
+
+
+# (question, the paths that it names but that can't be attached)
+UNREAD = [
+    ("what is in {}/none.png?", ["{}/none.png"]),
+    ("summarize {}/n.txt", ["{}/n.txt"]),
+    ("what is in {} now", ["{}"]),
+    ("what is in 'no such.png'?", ["no such.png"]),
+    ("use *.png or a .png of node.js, e.g. 1.5 and/or 24/7", []),
+]
+
+
+@pytest.mark.parametrize(("line", "unread"), UNREAD)
+def test_a_question_goes_without_what_cannot_be_attached(line: str, unread: list[str], folder: Path) -> None:
+    asked = parse(in_folder(line, folder))
+    assert isinstance(asked, Question)
+    assert asked.files == ()
+    assert [mention.path for mention in asked.unread] == [in_folder(path, folder) for path in unread]
 
 
 def test_read_message_takes_one_line_or_more() -> None:
@@ -66,3 +126,87 @@ def test_read_message_takes_one_line_or_more() -> None:
 
     assert [read_message(read), read_message(read)] == ["a\nb", "c"]
     assert prompts == ["> ", ". ", "> "]
+
+
+def test_a_picture_inside_a_question_is_attached_and_said(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    out, err = talk(f"What colour is the circle in '{photo}'?", "What shape is the object?")
+    assert out == ["blue", "circle"]
+    assert err == "attached: my photo.png\n"
+    assert [part["type"] for part in asked[0]["messages"][0]["content"]] == ["image", "text"]
+    assert asked[0]["messages"][0]["content"][1]["text"] == "What colour is the circle in my photo.png?"
+
+
+def test_a_named_picture_that_gets_no_answer_is_not_attached_twice(
+    talk: Talk, asked: list[dict[str, Any]], photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, errors = api.stream_generate, [RuntimeError("full")]
+
+    def run(*args: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return stream(*args, **options)
+
+    monkeypatch.setattr(api, "stream_generate", run)
+    question = f"What colour is it? {photo}"
+    talk(question, question, code=1)
+    assert [part["type"] for part in asked[0]["messages"][0]["content"]] == ["image", "text"]
+
+
+def test_a_mistyped_path_leaves_what_is_attached(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    mistyped = str(photo).replace("my photo", "my foto")
+    out, err = talk(f"/image {photo}", mistyped, f"'{mistyped}'", str(photo.parent), "What colour is it?", code=1)
+    assert out[0] == "blue"
+    assert len(asked) == 1
+    assert err.splitlines()[1:] == [
+        *[f"error: {mistyped}: there is no such file; did you mean {photo}?"] * 2,
+        f"error: {photo.parent}: is a folder; give the files in it",
+    ]
+
+
+def test_a_question_says_what_goes_without(talk: Talk, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
+    _, err = talk(f"Hello {tmp_path}/report.pdf and ~/none-of-it.mp3")
+    assert err.splitlines() == [
+        f"not attached: {tmp_path}/report.pdf: is a PDF document, not an image, audio or video: "
+        "save its pages as images first",
+        "not attached: ~/none-of-it.mp3: there is no such file",
+    ]
+    assert asked[0]["messages"][0]["content"] == f"Hello {tmp_path}/report.pdf and ~/none-of-it.mp3"
+
+
+def test_a_script_does_not_overwrite_what_it_did_not_write(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text("mine")
+    _, err = talk(
+        "Hello", f"/save {tmp_path}/own.json", f"/save {tmp_path}/new.json", f"/save {tmp_path}/new.json", code=1
+    )
+    assert (tmp_path / "own.json").read_text() == "mine"
+    lines = err.splitlines()
+    refused = "not saved, as there is a file already; remove it first, or choose another name"
+    assert lines[0] == f"error: {tmp_path}/own.json: {refused}"
+    assert lines[1:] == [f"saved 2 messages in {tmp_path}/new.json"] * 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept", "said"), [("y", False, "saved 2"), ("n", True, "not saved"), ("", True, "not")]
+)
+def test_a_terminal_is_asked_before_a_file_is_overwritten(
+    talk: Talk, tmp_path: Path, typed: str, kept: bool, said: str
+) -> None:
+    (tmp_path / "own.json").write_text("mine")
+    (tmp_path / "link.json").symlink_to("own.json")
+    _, err = talk("Hello", f"/save {tmp_path}/link.json", typed, terminal=True)
+    question, _, rest = err.partition("overwrite it? [y]es, [n]o: ")
+    assert question == f"{tmp_path}/link.json is there already, and not from this chat; "
+    assert rest.startswith(said)
+    assert ((tmp_path / "own.json").read_text() == "mine") is kept
+
+
+@pytest.mark.parametrize("end", ["exit", "quit", "/quit", "/bye", "/q", ":q"])
+def test_ways_to_end_a_chat(talk: Talk, asked: list[dict[str, Any]], end: str) -> None:
+    assert talk(end, "never said") == ([], "")
+    assert asked == []
+
+
+def test_a_mistyped_command_is_told_the_right_one(talk: Talk) -> None:
+    _, err = talk("/imge x.png", code=1)
+    assert err == "error: there is no /imge; did you mean /image? a space before it makes it a question\n"

@@ -1,27 +1,36 @@
 """What a line of a chat asks for: a slash command, files that were dropped into the terminal, or a question."""
 
+import difflib
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from gemma4_mlx.commands import conversation
 from gemma4_mlx.commands.common import is_text
+from gemma4_mlx.commands.mentions import (
+    Mention,
+    find_mentions,
+    is_alone,
+    is_media_address,
+    lone_path,
+    named_kind,
+    split_paths,
+    why_unread,
+    with_names,
+)
 from gemma4_mlx.errors import GemmaError, UsageError, visible
 
 if TYPE_CHECKING:
     from gemma4_mlx.commands.talk import Chat
     from gemma4_mlx.prompt.prompt import MediaKind
 
-ENDINGS: "dict[MediaKind, str]" = {
-    "image": ".png .jpg .jpeg .webp .gif .bmp .tif .tiff .heic .heif",
-    "audio": ".wav .mp3 .flac .ogg .oga .opus .m4a .aac .aif .aiff",
-    "video": ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg",
-}
+    Files = tuple[tuple[MediaKind, str], ...]
+
+YES = ("y", "yes")
+A_SPACE = "a space before it makes it a question"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +54,70 @@ class Call:
 class Dropped:
     """Files that stand alone on a line."""
 
-    files: "tuple[tuple[MediaKind, str], ...]"
+    files: "Files"
 
 
-def parse(line: str) -> Call | Dropped | str:
-    """What a line is. Text that begins with a slash is a command; a space before it makes it a question."""
-    found = dropped(line.strip())
-    if found is not None:
-        return found
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, the files that it names, and what it names but can't be attached.
+
+    In the text a file's name stands for its path.
+    """
+
+    text: str
+    files: "Files" = ()
+    unread: Sequence[Mention] = ()
+
+
+def parse(line: str) -> Call | Dropped | Question:
+    """What a line asks for. A space before what would be a command or a path makes it a question, unless it is media.
+
+    Raises GemmaError for files alone on a line of which one can't be attached.
+    """
+    from gemma4_mlx.media.kinds import kind_of
+
+    text, command, spaced = line.strip(), _command(line), line[:1].isspace()
+    if command and command.name in COMMANDS:
+        return command
+    mentions = find_mentions(text) if spaced else _lone(text, command) or find_mentions(text)
+    kinds = [kind_of(mention.path) if mention.state == "file" else None for mention in mentions]
+    files = tuple(dict.fromkeys((kind, one.path) for kind, one in zip(kinds, mentions, strict=True) if kind))
+    unread = tuple(one for kind, one in zip(kinds, mentions, strict=True) if not kind)
+    if is_alone(text, mentions) and not (spaced and unread):
+        return Dropped(_all_read(files, unread))
+    if is_media_address(text):
+        return Dropped(((named_kind(text) or "image", text),))
+    begins_with_file = any(one.start == 0 and one.state != "missing" for one in mentions)
+    if command and not begins_with_file:
+        return command
+    attached = [one for kind, one in zip(kinds, mentions, strict=True) if kind]
+    return Question(with_names(text, attached), files, () if spaced else unread)
+
+
+def _all_read(files: "Files", unread: Sequence[Mention]) -> "Files":
+    """The files, if all can be attached. Raises GemmaError."""
+    for mention in unread:
+        raise GemmaError(f"{visible(mention.path)}: {why_unread(mention)}")
+    return files
+
+
+def _lone(text: str, command: Call | None) -> list[Mention]:
+    """What a line names that is written like a path and leads nowhere; a slash and one word may be a command."""
+    lone = lone_path(text)
+    if lone and command and "/" not in command.name[1:] and (command.argument or not named_kind(lone.path)):
+        return []
+    return [lone] if lone and not any(one.state != "missing" for one in find_mentions(text)) else []
+
+
+def _command(line: str) -> Call | None:
+    """What a line would be as a command; None if it isn't written like one."""
+    word = line.strip().lower()
+    if word in WORDS and not line[:1].isspace():
+        return Call(WORDS[word], "")
     if not line.startswith("/"):
-        return line.strip()
+        return None
     name, *rest = line.split(maxsplit=1)
-    return Call(name.lower(), rest[0].strip() if rest else "")
-
-
-def dropped(line: str) -> Dropped | None:
-    """The pictures, sounds and films on a line that holds nothing else; None where it holds anything else."""
-    files = [(kind_of(path), path) for path in paths(line)]
-    known = tuple((kind, path) for kind, path in files if kind and os.path.isfile(os.path.expanduser(path)))
-    return Dropped(known) if files and len(known) == len(files) else None
-
-
-def paths(text: str) -> list[str]:
-    """The paths in what was typed or dropped: quoted, with escaped spaces, as file: addresses, or one just as it is."""
-    if os.path.exists(os.path.expanduser(text)):
-        return [text]
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        words = [text]
-    return [unquote(urlsplit(word).path) if word.startswith("file://") else word for word in words]
-
-
-def kind_of(path: str) -> "MediaKind | None":
-    """What a file's name says it is."""
-    ending = os.path.splitext(path)[1].lower()
-    return next((kind for kind, endings in ENDINGS.items() if ending and ending in endings.split()), None)
+    return Call(ALIASES.get(name.lower(), name.lower()), rest[0].strip() if rest else "")
 
 
 def follow(chat: "Chat", line: str) -> None:
@@ -90,20 +127,33 @@ def follow(chat: "Chat", line: str) -> None:
     asked = parse(line)
     if isinstance(asked, Dropped):
         chat.attach(asked.files)
-    elif isinstance(asked, str):
-        if asked:
-            chat.say(asked)
-    elif "/" in asked.name[1:]:
-        raise UsageError(f"{asked.name}: there is no such picture, sound or film (/image PATH takes any name)")
-    elif asked.name not in COMMANDS:
-        raise UsageError(f"there is no {asked.name}; /help lists what there is, a space before it makes it a question")
-    else:
+    elif isinstance(asked, Question):
+        _ask(chat, asked)
+    elif asked.name in COMMANDS:
         COMMANDS[asked.name].run(chat, asked.argument)
+    elif "/" in asked.name[1:]:
+        raise UsageError(f"{visible(asked.name)}: there is no such file; a space before it makes it a question")
+    else:
+        raise UsageError(
+            f"there is no {visible(asked.name)}; {_meant(asked.name)}a space before it makes it a question"
+        )
+
+
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1, 0.7)
+    return f"did you mean {near[0]}? " if near else "/help lists what there is, "
+
+
+def _ask(chat: "Chat", asked: Question) -> None:
+    for mention in asked.unread:
+        chat.terminal.note(f"not attached: {visible(mention.path)}: {why_unread(mention)}")
+    if asked.text:
+        chat.say(asked.text, asked.files)
 
 
 def _attach(kind: "MediaKind") -> "Callable[[Chat, str], None]":
     def run(chat: "Chat", argument: str) -> None:
-        found = paths(argument) if argument else []
+        found = split_paths(argument) if argument else []
         if not found:
             raise UsageError(f"/{kind} needs a path or an address")
         chat.attach([(kind, path) for path in found])
@@ -131,7 +181,7 @@ def _system(chat: "Chat", argument: str) -> None:
 
 
 def _file(argument: str, name: str) -> str:
-    found = paths(argument) if argument else []
+    found = split_paths(argument) if argument else []
     if len(found) != 1:
         raise UsageError(f"{name} needs one file name; put quotes around one with spaces")
     return found[0]
@@ -142,8 +192,29 @@ def _save(chat: "Chat", argument: str) -> None:
     messages = chat.with_system(chat.messages)
     if not messages:
         raise GemmaError("there is nothing to save yet")
+    if not _may_write(chat, path):
+        chat.terminal.note("not saved")
+        return
     waiting = ", without what is attached but not asked about yet" if chat.pending else ""
-    chat.terminal.note(f"saved {len(messages)} messages in {conversation.save(messages, path)}{waiting}")
+    written = conversation.save(messages, path)
+    chat.written.add(written)
+    chat.terminal.note(f"saved {len(messages)} messages in {written}{waiting}")
+
+
+def _may_write(chat: "Chat", path: str) -> bool:
+    """Whether nothing is lost there, or somebody in the terminal says that it may be.
+
+    Raises GemmaError if there is a file that isn't this chat's and nobody can be asked.
+    """
+    target = Path(os.path.realpath(os.path.expanduser(path)))
+    if target in chat.written or not target.is_file():
+        return True
+    if not sys.stdin.isatty():
+        raise GemmaError(f"{path}: not saved, as there is a file already; remove it first, or choose another name")
+    return (
+        chat.terminal.ask(f"{visible(path)} is there already, and not from this chat; overwrite it? [y]es, [n]o: ")
+        in YES
+    )
 
 
 def _agreed(chat: "Chat", path: str, sources: Sequence[str]) -> bool:
@@ -151,7 +222,7 @@ def _agreed(chat: "Chat", path: str, sources: Sequence[str]) -> bool:
     if not sys.stdin.isatty():
         return False
     chat.terminal.note("\n".join([f"{visible(path)} opens what is not in its folder:", *map(visible, sources)]))
-    return chat.terminal.ask("open them? [y]es, [n]o: ") in ("y", "yes")
+    return chat.terminal.ask("open them? [y]es, [n]o: ") in YES
 
 
 def _load(chat: "Chat", argument: str) -> None:
@@ -192,7 +263,8 @@ def _exit(chat: "Chat", _: str) -> None:
 
 
 MORE_HELP = (
-    "A file dropped here is attached. A backslash at the end of a line, or Alt-Enter, goes on in a new line.\n"
+    "A file that a line names, or that is dropped here, is attached.\n"
+    "A backslash at the end of a line, or Alt-Enter, goes on in a new line.\n"
     "Ctrl-C stops the answer; Ctrl-D ends the chat."
 )
 COMMANDS = {
@@ -206,7 +278,12 @@ COMMANDS = {
     "/tokens": Command("", "how long the conversation is, and what it holds in memory", _tokens),
     "/save": Command("FILE", "keep the conversation in a JSON file", _save),
     "/load": Command("FILE", "go on with a conversation that was saved", _load),
-    "/clear": Command("", "forget the conversation and what is attached", _clear),
-    "/help": Command("", "this list", _help),
-    "/exit": Command("", "end the chat", _exit),
+    "/clear": Command("", "forget the conversation and what is attached (also /new)", _clear),
+    "/help": Command("", "this list (also /?)", _help),
+    "/exit": Command("", "end the chat (also exit, quit, /quit, /bye)", _exit),
 }
+ALIASES = {"/new": "/clear", "/?": "/help", "/quit": "/exit", "/bye": "/exit", "/q": "/exit"}
+"""Names that other chats have for the same."""
+
+WORDS = {"exit": "/exit", "quit": "/exit", "exit()": "/exit", "quit()": "/exit", ":q": "/exit"}
+"""What ends a chat alone on a line, as people are used to it."""

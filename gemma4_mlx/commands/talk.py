@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands import conversation
@@ -39,6 +40,7 @@ class Chat:
         said: the reply that is being written, or was last.
         session: the caches, kept from turn to turn.
         toolbox: what the model may call.
+        written: the files that were saved here.
         over: whether it is to end.
     """
 
@@ -57,6 +59,7 @@ class Chat:
     unsent: list[Message] | None = None
     said: Reply = field(default_factory=Reply)
     toolbox: Toolbox = field(default_factory=Toolbox)
+    written: set[Path] = field(default_factory=set)
     over: bool = False
 
     def __post_init__(self) -> None:
@@ -78,17 +81,19 @@ class Chat:
 
     def attach(self, files: "Sequence[tuple[MediaKind, str]]") -> None:
         """Decodes files for the next question: all of them, or none where one can't be read."""
-        from gemma4_mlx.media.sources import printable
+        self.pending += self._decode(files)
+        self.terminal.note(f"attached to the next question: {_names(files)}")
 
+    def say(self, text: str, files: "Sequence[tuple[MediaKind, str]]" = ()) -> None:
+        """Asks a question about what is attached, and the files that it names."""
+        named = self._decode(files) if files else []
+        if named:
+            self.terminal.note(f"attached: {_names(files)}")
+        self.ask([*self.messages, conversation.user_turn(text, [*self.pending, *named])])
+
+    def _decode(self, files: "Sequence[tuple[MediaKind, str]]") -> list[Part]:
         self.terminal.status("reading media")
-        parts = [part for kind, path in files for part in conversation.attach(kind, path, self.media)]
-        self.pending += parts
-        names = ", ".join(printable(os.path.basename(path), 60) for _, path in files)
-        self.terminal.note(f"attached to the next question: {names}")
-
-    def say(self, text: str) -> None:
-        """Asks a question about what is attached."""
-        self.ask([*self.messages, conversation.user_turn(text, self.pending)])
+        return [part for kind, path in files for part in conversation.attach(kind, path, self.media)]
 
     def retry(self) -> None:
         """Asks the last question again; its old answer stays until there is a new one."""
@@ -237,6 +242,12 @@ class Chat:
         from gemma4_mlx.prompt.prompt import Prompt
 
         return memory_need(self.model, Prompt((), spans), self.options, self.session, self.drafter)
+
+
+def _names(files: "Sequence[tuple[MediaKind, str]]") -> str:
+    from gemma4_mlx.media.sources import printable
+
+    return ", ".join(printable(os.path.basename(path), 60) for _, path in files)
 
 
 def not_sent(parts: Sequence[Part], messages: Sequence[Message]) -> list[Part]:
