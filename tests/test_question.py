@@ -121,12 +121,13 @@ def test_media_may_speak_for_themselves() -> None:
     ],
 )
 def test_a_question_that_an_option_took_for_a_file(sources: list[str], left: list[str], found: str | None) -> None:
-    args = argparse.Namespace(words=[], prompt=None, image=sources, audio=[], video=[])
+    args = argparse.Namespace(words=[], prompt=None, image=sources, media=[("image", source) for source in sources])
     settle_question(args)
-    assert (args.image, args.prompt) == (left, found)
-    args = argparse.Namespace(words=[], prompt="Asked", image=["photo.png", "Why?"], audio=[], video=[])
+    assert (args.image, args.media, args.prompt) == (left, [("image", source) for source in left], found)
+    media = [("image", "photo.png"), ("image", "Why?")]
+    args = argparse.Namespace(words=[], prompt="Asked", image=["photo.png", "Why?"], media=list(media))
     settle_question(args)
-    assert args.image == ["photo.png", "Why?"]
+    assert args.media == media
 
 
 @pytest.mark.parametrize(
