@@ -22,6 +22,7 @@ from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
 from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, try_lock, write_atomically
+from gemma4_mlx.model.disk import read
 from gemma4_mlx.model.unified import Gemma4Unified
 
 COPIED = (
@@ -253,6 +254,7 @@ def _write(writer: ShardWriter, conversion: Conversion, tensors: dict[str, mx.ar
     """Changes a group and hands it to the writer; returns its bytes."""
     name = next(iter(tensors))
     try:
+        read(tensors)
         _check_finite(source, tensors)
         changed = conversion.change(tensors)
         tensors.clear()

@@ -17,6 +17,7 @@ from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
 from gemma4_mlx.config import DrafterConfig, ModelConfig, whole
 from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
 from gemma4_mlx.files import read_json
+from gemma4_mlx.model.disk import disk
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -93,7 +94,7 @@ def _read_tensors(path: Path) -> dict[str, mx.array]:
     """The tensors of a safetensors file, lazy. Raises GemmaError if it is damaged or has a header without end."""
     try:
         check_header(path)
-        tensors = mx.load(str(path), format="safetensors")
+        tensors = mx.load(str(path), format="safetensors", stream=disk())
     except (RuntimeError, ValueError, OSError) as error:
         raise GemmaError(f"{path}: not a whole safetensors file ({shortened(one_line(error))})") from None
     assert isinstance(tensors, dict)
@@ -195,13 +196,17 @@ def _drop_absent_inputs(model: nn.Module, weights: dict[str, mx.array]) -> None:
 
 
 def _fit(name: str, tensor: mx.array, shape: tuple[int, ...]) -> mx.array:
-    """The tensor with the model's axes of size 1, and without the rows that pad a vocabulary."""
+    """The tensor with the model's axes of size 1, and without the rows that pad a vocabulary.
+
+    What changes it belongs to the stream that reads it, see `model.disk`.
+    """
     if tensor.shape != shape and [n for n in tensor.shape if n != 1] == [n for n in shape if n != 1]:
-        return tensor.reshape(shape)
+        return mx.reshape(tensor, shape, stream=disk())
     if "embed_tokens." in name and tensor.shape[1:] == shape[1:] and tensor.shape[0] > shape[0]:
         if name.endswith(".weight"):
             note(f"{name} has {tensor.shape[0]} rows and config.json's vocab_size is {shape[0]}: the rest is not used")
-        return tensor[: shape[0]]
+        with mx.stream(disk()):
+            return tensor[: shape[0]]
     return tensor
 
 
@@ -221,6 +226,7 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
         _check_scale(folder / "adapter_config.json")
         given = _read_tensors(path)
         attach(model, str(folder))
+        model.load_weights(list(given.items()), strict=False)  # attached, they are on a stream of this thread
     except (ValueError, RuntimeError, AttributeError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
         said = shortened(one_line(error))
         raise GemmaError(f"{folder}: the adapters do not fit this model ({said})") from None

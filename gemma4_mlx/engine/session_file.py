@@ -21,6 +21,7 @@ from gemma4_mlx.engine.session import Session, Snapshot
 from gemma4_mlx.errors import GemmaError, is_whole, one_line, shortened
 from gemma4_mlx.files import open_regular, write_atomically
 from gemma4_mlx.model.cache import Cache, SlidingCache
+from gemma4_mlx.model.disk import disk, read
 from gemma4_mlx.model.fingerprint import fingerprint
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import MediaKind, Place
@@ -71,7 +72,7 @@ def load(
         raise GemmaError(f"{path}: made with another model or adapters; load those, or give another file")
     session = Session(model, kv_bits, kept[1], longest)
     with _problems_named(path):
-        tensors = mx.load(str(path), format="safetensors")
+        tensors = mx.load(str(path), format="safetensors", stream=disk())
         assert isinstance(tensors, dict)
         _fill(session, tensors, json.loads(header["__metadata__"]["state"]))
     return session
@@ -110,6 +111,7 @@ def _metadata(session: Session) -> dict[str, str]:
 
 def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str, Any]) -> None:
     """Puts what was saved into an empty session. Raises ValueError or KeyError where it does not fit."""
+    read(tensors["ids"])
     ids = _checked_ids(tensors["ids"], session.model.config.text)
     places = _checked_places(state["places"], len(ids))
     positions = _checked_positions(state["snapshots"], len(ids))
@@ -118,13 +120,14 @@ def _fill(session: Session, tensors: Mapping[str, mx.array], state: Mapping[str,
     model(model.embed([0]), session.caches)  # its values are written over: it gives the buffers their shapes and types
     for layer, cache in enumerate(session.caches):
         saved = _parts(tensors, f"layer.{layer}", cache, len(ids))
+        read(saved)
         cache.restore(saved, len(ids))
         mx.eval(cache.arrays())
     session.ids, session.places = ids, places
     sliding = [cache for cache in session.caches if isinstance(cache, SlidingCache)]
     for index, position in enumerate(positions):
         windows = [_parts(tensors, f"snapshot.{index}.{layer}", cache, position) for layer, cache in enumerate(sliding)]
-        mx.eval(windows)
+        read(windows)
         session.snapshots.append(Snapshot(position, windows))
 
 

@@ -1,5 +1,6 @@
 """Attention of a sliding layer: grouped queries, normalised heads, rotary embedding, a window."""
 
+import copy
 from collections.abc import Sequence
 
 import mlx.core as mx
@@ -52,15 +53,22 @@ class Attention(nn.Module):
 class SlidingAttention(Attention):
     """Self-attention with scale 1.0; queries and keys are normalised by learned weights, values without."""
 
-    def prepare(self) -> None:
-        """Merges the projections, and the norms' weights into rows `(H, 1, D)` for all heads; values have ones."""
-        self.qkv_proj = merge([self.pop("q_proj"), self.pop("k_proj"), self.pop("v_proj")])
-        queries, keys = self.pop("q_norm").weight, self.pop("k_norm").weight
+    def fused(self) -> "SlidingAttention":
+        """The same with merged projections, and norm weights in rows `(H, 1, D)` for all heads; values have ones.
+
+        This module stays as it is, so whoever is interrupted can begin again.
+        """
+        if "qkv_proj" in self:
+            return self
+        fused = copy.copy(self)
+        fused.qkv_proj = merge([fused.pop("q_proj"), fused.pop("k_proj"), fused.pop("v_proj")])
+        queries, keys = fused.pop("q_norm").weight, fused.pop("k_norm").weight
         rows = [queries] * self.num_heads + [keys] * self.num_kv_heads + [mx.ones_like(keys)] * self.num_kv_heads
-        self.qkv_norm = mx.stack(rows)[:, None]
+        fused.qkv_norm = mx.stack(rows)[:, None]
         turning = self.num_heads + self.num_kv_heads
-        self._turning = (mx.arange(turning + self.num_kv_heads) < turning)[:, None, None, None]
-        mx.eval(self._turning)  # it is no parameter, and those are what is evaluated after this
+        fused._turning = (mx.arange(turning + self.num_kv_heads) < turning)[:, None, None, None]
+        mx.eval(fused.parameters(), fused._turning)
+        return fused
 
     def heads(self, x: mx.array, rotation: mx.array) -> tuple[mx.array, mx.array]:
         """Queries `(B, H, L, D)` of x `(B, L, hidden)`, and the rows that the cache keeps of it."""

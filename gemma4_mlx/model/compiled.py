@@ -28,8 +28,9 @@ def compile_method(module: nn.Module, method: Callable[..., Any], traces: Traces
 
 
 def _run(module: nn.Module, method: Callable[..., Any], weights: dict[str, Any], *x: mx.array) -> Any:
-    module.update(weights)
-    return method(module, *x)
+    own = _copy(module)  # each thread traces for itself, and two may do so at once
+    own.update(weights)
+    return method(own, *x)
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -5,7 +5,9 @@ layers that of the target's last full layer, and every guess is made from the po
 Formulas: transformers' `Gemma4UnifiedAssistantForCausalLM`.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -14,7 +16,8 @@ from gemma4_mlx.config import DrafterConfig, LayerConfig, TextConfig
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.attention import merge_heads, split_heads
 from gemma4_mlx.model.cache import Cache, SharedCache
-from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, turned_first
+from gemma4_mlx.model.disk import READING, Preparation, disk, read
+from gemma4_mlx.model.full_attention import FullAttention, attend, fold_key_norm, head_order, turned_first
 from gemma4_mlx.model.projection import reorder
 from gemma4_mlx.model.rotary import rotate, rotations
 from gemma4_mlx.model.text import DecoderLayer
@@ -31,20 +34,31 @@ class DraftAttention(nn.Module):
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.q_norm = nn.RMSNorm(layer.head_dim, eps=config.rms_norm_eps)
         self.head_dim, self.window = layer.head_dim, layer.window
-        self._turned = layer.turned
+        self._turned, self._ordered = layer.turned, False
 
-    def prepare(self, target: FullAttention) -> None:
-        """Puts a full layer's queries into the order of the target's cache, with the target's key norm folded in."""
-        order = turned_first(self.head_dim, self._turned)
+    def fused(self) -> "DraftAttention":
+        """The same with a full layer's queries in the order of the target's cache. This module stays as it is."""
+        if self.window is not None or self._ordered:
+            return self
+        fused, order = copy.copy(self), turned_first(self.head_dim, self._turned)
         heads = self.q_proj.weight.shape[0] // self.head_dim
-        reorder(self.q_proj, (mx.arange(heads)[:, None] * self.head_dim + order).flatten())
-        keys = target.qk_norm[target.num_heads, 0]
-        self.q_norm.weight = fold_key_norm(self.q_norm.weight[order], keys, self._turned)
+        fused.q_proj, fused.q_norm = reorder(self.q_proj, head_order(order, heads)), reorder(self.q_norm, order)
+        mx.eval(fused.parameters())
+        fused._ordered = True
+        return fused
+
+    def fit(self, target: FullAttention) -> None:
+        """Folds the target's key norm into a full layer's query norm; a sliding layer's stays as it is."""
+        weights = self.q_norm.weight
+        if self.window is None:
+            weights = fold_key_norm(weights, target.qk_norm[target.num_heads, 0], self._turned)
+        mx.eval(weights)
+        self._weights = weights[None, None]
 
     def __call__(self, x: mx.array, cache: Cache, rotation: mx.array) -> mx.array:
         """Merged heads `(B, 1, H * D)` of `(B, 1, hidden)`; the query stands right behind the cache's last position."""
         heads = mx.fast.rms_norm(split_heads(self.q_proj(x), self.head_dim), None, self.q_norm.eps)
-        weights = self.q_norm.weight[None, None]
+        weights = self._weights
         turned = rotate(heads[..., : self._turned], weights[..., : self._turned], rotation)
         if isinstance(cache, SharedCache):
             return merge_heads(attend(turned, heads[..., self._turned :] * weights[..., self._turned :], cache))
@@ -59,7 +73,8 @@ class Drafter(nn.Module):
     def __init__(self, config: DrafterConfig) -> None:
         super().__init__()
         self.config = config
-        self._prepared = False
+        self._preparation = Preparation()
+        self._fitted: Callable[[], Gemma4Unified | None] = lambda: None
         text, target_size = config.text, config.backbone_hidden_size
         self.embed_tokens = nn.Embedding(text.vocab_size, text.hidden_size)
         self.pre_projection = nn.Linear(2 * target_size, text.hidden_size, bias=False)
@@ -68,20 +83,32 @@ class Drafter(nn.Module):
         self.post_projection = nn.Linear(text.hidden_size, target_size, bias=False)
 
     def prepare(self, target: Gemma4Unified) -> "Drafter":
-        """Fits the weights to a target that is prepared itself, once. Raises GemmaError where the two do not match."""
-        if self._prepared:
-            return self
-        self.check(target)
-        self.set_dtype(target.language_model.model.dtype)  # mixed types would be computed in float32
+        """Fits the weights to a target that is prepared itself; for one that it is fitted to it does nothing.
+
+        Any thread may call it, and again after it was interrupted. Raises GemmaError if the two do not match, or if
+        weights can't be read.
+        """
+        if self._fitted() is not target:
+            self.check(target)
+            with READING:
+                with mx.stream(disk()):
+                    self.set_dtype(target.language_model.model.dtype)  # mixed types would be computed in float32
+                self._preparation.run(self._prepare)
+                self._fit(target)
+        return self
+
+    def _prepare(self) -> None:
+        for layer in self.layers:
+            layer.read_and_fuse()
+        read(self.parameters())
+
+    def _fit(self, target: Gemma4Unified) -> None:
+        read(self.parameters())
         self._full = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is None)
         self._sliding = max(index for index, layer in enumerate(target.config.text.layers) if layer.window is not None)
         for layer in self.layers:
-            if layer.self_attn.window is None:
-                layer.self_attn.prepare(target.language_model.model.layers[self._full].self_attn)
-            layer.mlp.prepare()
-        mx.eval(self.parameters())
-        self._prepared = True
-        return self
+            layer.self_attn.fit(target.language_model.model.layers[self._full].self_attn)
+        self._fitted = weakref.ref(target)
 
     def rotations(self, caches: Sequence[Cache]) -> dict[LayerConfig, mx.array]:
         """By kind of layer, for the position behind the caches: all guesses of a pass are made from it."""

@@ -8,6 +8,7 @@ a key is its value times the key norm's weight, and that weight can just as well
 so a position is kept as k_turned, v_rest and v_turned: `D + 2r` numbers instead of `2 D`.
 """
 
+import copy
 from collections.abc import Sequence
 
 import mlx.core as mx
@@ -24,21 +25,27 @@ SCORES_BUDGET = 96 * 2**20
 
 
 class FullAttention(Attention):
-    """Self-attention with scale 1.0 over all earlier positions. Works on weights that `prepare` has put in order."""
+    """Self-attention with scale 1.0 over all earlier positions. Works on weights that `fused` has put in order."""
 
     def __init__(self, config: TextConfig, layer: LayerConfig) -> None:
         super().__init__(config, layer)
         self._turned = layer.turned
 
-    def prepare(self) -> None:
-        """Puts the dimensions that turn first, and the key norm's other weights into the queries' norm."""
-        order = turned_first(self.head_dim, self._turned)
-        for projection, heads in ((self.q_proj, self.num_heads), (self.k_proj, self.num_kv_heads)):
-            reorder(projection, (mx.arange(heads)[:, None] * self.head_dim + order).flatten())
-        self.qk_proj = merge([self.pop("q_proj"), self.pop("k_proj")])
-        keys = self.pop("k_norm").weight[order]
-        queries = fold_key_norm(self.pop("q_norm").weight[order], keys, self._turned)
-        self.qk_norm = mx.stack([queries] * self.num_heads + [keys] * self.num_kv_heads)[:, None]
+    def fused(self) -> "FullAttention":
+        """The same with the dimensions that turn first, and the key norm's other weights in the queries' norm.
+
+        This module stays as it is, so whoever is interrupted can begin again.
+        """
+        if "qk_proj" in self:
+            return self
+        fused, order = copy.copy(self), turned_first(self.head_dim, self._turned)
+        parts = ((fused.pop("q_proj"), self.num_heads), (fused.pop("k_proj"), self.num_kv_heads))
+        fused.qk_proj = merge([reorder(part, head_order(order, heads)) for part, heads in parts])
+        keys = fused.pop("k_norm").weight[order]
+        queries = fold_key_norm(fused.pop("q_norm").weight[order], keys, self._turned)
+        fused.qk_norm = mx.stack([queries] * self.num_heads + [keys] * self.num_kv_heads)[:, None]
+        mx.eval(fused.parameters())
+        return fused
 
     def heads(self, x: mx.array, rotation: mx.array) -> tuple[mx.array, ...]:
         """Both parts of the queries of x `(B, L, hidden)`, all `(B, H, L, ...)`, and what the cache keeps of it."""
@@ -67,6 +74,11 @@ def turned_first(head_dim: int, turned: int) -> mx.array:
     first, second = mx.arange(head_dim // 2), mx.arange(head_dim // 2, head_dim)
     half = turned // 2
     return mx.concatenate([first[:half], second[:half], first[half:], second[half:]])
+
+
+def head_order(order: mx.array, heads: int) -> mx.array:
+    """The outputs of so many heads, each in this order: `(H * D,)`."""
+    return (mx.arange(heads)[:, None] * order.size + order).flatten()
 
 
 def fold_key_norm(queries: mx.array, keys: mx.array, turned: int) -> mx.array:

@@ -1,5 +1,6 @@
 """Projections that read the same input, put together: one matrix product instead of several."""
 
+import copy
 from collections.abc import Sequence
 
 import mlx.core as mx
@@ -18,25 +19,30 @@ class Stack(nn.Module):
 
 
 def merge(parts: Sequence[nn.Module]) -> nn.Module:
-    """One module with the outputs of all parts, side by side. Weights are moved, never changed."""
+    """A new module with the outputs of all parts, side by side. The parts stay as they are."""
     if len({_kind(part) for part in parts}) > 1 or type(parts[0]) not in (nn.Linear, nn.QuantizedLinear):
         return Stack(parts)
-    merged = parts[0]
+    merged = copy.copy(parts[0])
     for name in list(merged.parameters()):
         merged[name] = mx.concatenate([part[name] for part in parts], axis=0)
     return merged
 
 
-def reorder(projection: nn.Module, order: mx.array) -> None:
-    """Reorders a projection's outputs, adapters included. Exact for packed weights: each row has its own scales."""
+def reorder(projection: nn.Module, order: mx.array) -> nn.Module:
+    """A copy of a projection with reordered outputs, adapters included.
+
+    Exact for packed weights: each row has its own scales.
+    """
+    reordered = copy.copy(projection)
     if "linear" in projection:  # LoRA: linear(x) + scale * x @ lora_a @ lora_b; DoRA has magnitudes of the outputs too
-        reorder(projection.linear, order)
-        projection.lora_b = projection.lora_b[:, order]
+        reordered.linear = reorder(projection.linear, order)
+        reordered.lora_b = projection.lora_b[:, order]
         if "m" in projection:
-            projection.m = projection.m[order]
-        return
+            reordered.m = projection.m[order]
+        return reordered
     for name, array in projection.parameters().items():
-        projection[name] = array[order]
+        reordered[name] = array[order]
+    return reordered
 
 
 def last_outputs(projection: nn.Module, x: mx.array, count: int) -> mx.array:

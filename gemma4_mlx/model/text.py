@@ -1,5 +1,6 @@
 """The decoder: embeddings `(B, L, hidden)` -> hidden states -> logits."""
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from gemma4_mlx.config import LayerConfig, TextConfig
 from gemma4_mlx.model.attention import SlidingAttention
 from gemma4_mlx.model.cache import Cache, SharedCache
 from gemma4_mlx.model.compiled import Traces, compile_method
+from gemma4_mlx.model.disk import read
 from gemma4_mlx.model.full_attention import FullAttention
 from gemma4_mlx.model.masks import Block, Tile, sliding_tiles
 from gemma4_mlx.model.projection import merge
@@ -49,9 +51,14 @@ class MLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
-    def prepare(self) -> None:
-        """Merges the two projections that read the same input."""
-        self.gate_up_proj = merge([self.pop("gate_proj"), self.pop("up_proj")])
+    def fused(self) -> "MLP":
+        """The same with one projection instead of the two that read the same input. This module stays as it is."""
+        if "gate_up_proj" in self:
+            return self
+        fused = copy.copy(self)
+        fused.gate_up_proj = merge([fused.pop("gate_proj"), fused.pop("up_proj")])
+        mx.eval(fused.parameters())
+        return fused
 
     def __call__(self, x: mx.array) -> mx.array:
         gate, up = mx.split(self.gate_up_proj(x), 2, axis=-1)
@@ -75,16 +82,21 @@ class DecoderLayer(nn.Module):
         self.layer_scalar = mx.ones((1,))
 
     def prepare(self, traces: Traces) -> None:
-        """Rearranges the weights for inference and evaluates them, so that one layer at a time is held twice.
+        """Reads the weights and rearranges them for inference, so that one part of one layer at a time is held twice.
 
-        From here on the modules stay what they are: what a reply repeats for each token is compiled, once for all
-        layers that have the same `traces` and are alike.
+        Interrupted anywhere, it can be called again. From here on the modules stay what they are: what a reply repeats
+        for each token is compiled, once for all layers that have the same `traces` and are alike.
         """
-        self.self_attn.prepare()
-        self.mlp.prepare()
-        mx.eval(self.parameters())
+        self.read_and_fuse()
         self._step_heads = compile_method(self, DecoderLayer.heads, traces)
         self._step_feed = compile_method(self, DecoderLayer.feed, traces)
+
+    def read_and_fuse(self) -> None:
+        """Reads attention, MLP and norms, and puts the fused parts in their places, each in one step."""
+        for name in ("self_attn", "mlp"):
+            read(self[name].parameters())
+            self[name] = self[name].fused()
+        read(self.parameters())
 
     def __call__(self, x: mx.array, cache: Cache, tiles: Sequence[Tile], rotation: mx.array) -> mx.array:
         """Maps `(B, L, hidden)` to `(B, queries, hidden)`, for the positions that the tiles cover."""

@@ -11,6 +11,7 @@ from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.images import Patches
 from gemma4_mlx.model.cache import Cache, make_caches
 from gemma4_mlx.model.compiled import Traces
+from gemma4_mlx.model.disk import Preparation, read
 from gemma4_mlx.model.embedders import MediaProjection, VisionEmbedder
 from gemma4_mlx.model.masks import Block
 from gemma4_mlx.model.rows import KVQuantization
@@ -24,7 +25,7 @@ class Gemma4Unified(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self._prepared = False
+        self._preparation = Preparation()
         self.language_model = LanguageModel(config.text)
         if config.vision is not None:
             vision = config.vision
@@ -37,22 +38,24 @@ class Gemma4Unified(nn.Module):
     @property
     def layers(self) -> list[DecoderLayer]:
         """The decoder layers, where adapters attach. Raises GemmaError for a prepared model: it is too late then."""
-        if self._prepared:
+        if self._preparation.begun:
             raise GemmaError("adapters attach before a model is prepared: give adapter_path to load()")
         return self.language_model.model.layers
 
     def prepare(self) -> "Gemma4Unified":
         """Reads the weights from disk, if that is where they are, and rearranges them for inference, layer by layer.
 
-        The model computes nothing before; a second call does nothing.
+        The model computes nothing before; a second call does nothing. Any thread may call it, and again after it was
+        interrupted. Raises GemmaError if weights can't be read.
         """
-        if not self._prepared:
-            traces: Traces = {}
-            for layer in self.layers:
-                layer.prepare(traces)
-            mx.eval(self.parameters())
-            self._prepared = True
+        self._preparation.run(self._prepare)
         return self
+
+    def _prepare(self) -> None:
+        traces: Traces = {}
+        for layer in self.language_model.model.layers:
+            layer.prepare(traces)
+        read(self.parameters())
 
     def make_caches(self, max_length: int, kv_bits: int | None = None, kv_group_size: int = 64) -> list[Cache]:
         """Empty caches for at most `max_length` positions, their rows quantized where `kv_bits` is given."""
