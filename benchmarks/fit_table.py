@@ -7,12 +7,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.random_checkpoint import plan_packing, tensor_shapes
 from benchmarks.shapes import full_size_config
-from gemma4_mlx.checkpoint.quantize import Quantization
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.engine.memory import budget
 from gemma4_mlx.engine.plan import GB, Need
+from gemma4_mlx.measure.shapes import stored_bytes
 
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- fit table: python -m benchmarks.fit_table --write -->", "<!-- end of fit table -->"
@@ -28,18 +27,7 @@ CHUNK, BF16 = 512, 2
 
 def weight_bytes(bits: int) -> int:
     """Bytes of the 12B's weights, language model at so many bits in groups of 64, the rest in bf16."""
-    config = full_size_config()
-    shapes = dict(tensor_shapes(config))
-    packed = plan_packing(Quantization.choose(bits=bits), config, shapes)
-    total = 0
-    for name, shape in shapes.items():
-        numbers = 1
-        for side in shape:
-            numbers *= side
-        settings = packed.get(name.removesuffix(".weight"))
-        stored = numbers * settings["bits"] // 8 + numbers // settings["group_size"] * 2 * BF16 if settings else 0
-        total += stored or numbers * BF16
-    return total
+    return stored_bytes(ModelConfig.from_dict(full_size_config()), bits)
 
 
 def table(weight_bits: Sequence[int] = WEIGHT_BITS) -> str:

@@ -45,6 +45,6 @@ def test_what_fits_is_planned(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setattr(memory, "budget", lambda: memory.Budget(10_355_000_000, 545_000_000))
     assert main([]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("- planned")]
-    assert "12B with 4 bits: 7.4 GB at 8,192 tokens of 10.4 GB" in lines[0]
-    assert "12B with 8 bits: 13.4 GB at 8,192 tokens of 10.4 GB" in lines[1]
+    assert "12B with 4 bits: 7.5 GB at 8,192 tokens of 10.4 GB" in lines[0]
+    assert "12B with 8 bits: 13.5 GB at 8,192 tokens of 10.4 GB" in lines[1]
     assert lines[1].endswith("longest context 0 with 16-bit caches, 0 with 8-bit caches, 0 with 4-bit caches")

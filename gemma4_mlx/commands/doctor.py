@@ -69,13 +69,13 @@ def fitting_lines() -> Iterator[str]:
     """How long a context of the 12B fits, as planned and not tried."""
     from gemma4_mlx.engine.memory import budget
     from gemma4_mlx.engine.plan import Need
-    from gemma4_mlx.measure.costs import plain_weight_bytes
-    from gemma4_mlx.measure.shapes import published_config
+    from gemma4_mlx.measure.shapes import published_config, stored_bytes
 
     config, limit = published_config(), budget().limit
     for bits in (4, 8):
-        weights = int(plain_weight_bytes(config, bits))
-        need = Need(config=config, weights=weights, itemsize=2, chunk=512, kv_group_size=64, limit=limit)
+        need = Need(
+            config=config, weights=stored_bytes(config, bits), itemsize=2, chunk=512, kv_group_size=64, limit=limit
+        )
         contexts = [f"{need.longest(kv_bits):,} with {kv_bits or 16}-bit caches" for kv_bits in (None, 8, 4)]
         total = need.plan(SHOWN_CONTEXT, None).total
         yield (

@@ -1,6 +1,14 @@
 """Configurations without a checkpoint: the published model's, and others of the same kind with other sizes."""
 
+import mlx.core as mx
+import mlx.nn as nn
+
 from gemma4_mlx.config import AudioConfig, LayerConfig, ModelConfig, RopeConfig, TextConfig, TokenIds, VisionConfig
+from gemma4_mlx.engine.plan import module_bytes
+from gemma4_mlx.model.unified import Gemma4Unified
+
+GROUP = 64
+"""Weights that share a scale and a bias."""
 
 PERIOD = "SSSSSF"
 """Five sliding layers, then a full one."""
@@ -55,3 +63,15 @@ def published_config(layers: str = PERIOD * 8, vocab: int = 262144, context: int
         vocab=vocab,
         context=context,
     )
+
+
+def stored_bytes(config: ModelConfig, bits: int) -> int:
+    """Bytes of all weights of a checkpoint: the language model at so many bits (16: plain), the rest in bfloat16.
+
+    Nothing is allocated: only shapes are looked at.
+    """
+    model = Gemma4Unified(config)
+    model.set_dtype(mx.bfloat16)
+    if bits < 16:
+        nn.quantize(model.language_model, GROUP, bits)
+    return module_bytes(model)

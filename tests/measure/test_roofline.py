@@ -2,9 +2,10 @@
 
 import pytest
 
+from benchmarks import fit_table
 from gemma4_mlx.measure.chips import CHIPS, Limits, known_chip
-from gemma4_mlx.measure.roofline import WARNING, draft_gain, expected_tokens, job_bound, tables
-from gemma4_mlx.measure.shapes import published_config
+from gemma4_mlx.measure.roofline import WARNING, draft_gain, expected_tokens, holds, job_bound, tables
+from gemma4_mlx.measure.shapes import published_config, stored_bytes
 from gemma4_mlx.measure.speed import Job
 
 
@@ -45,4 +46,34 @@ def test_the_tables_say_what_they_are() -> None:
     assert WARNING in text
     assert "not a measurement" in text
     assert "| Apple M1, 68.25 GB/s, at most 16 GB | 9.7 | 9.9 | 9.9 | 7.4 | 8.5 | 9.1 |" in text
+    assert "| Apple M1, 68.25 GB/s, at most 16 GB | - | - | - | - | - | - |" in text
     assert text.count("| Apple M5,") == 4  # three tables of decoding, one of prefill
+
+
+@pytest.mark.parametrize(
+    ("chip", "bits", "context", "kv_bits", "fits"),
+    [
+        (0, 4, 262_144, None, True),  # 10.12 of 10.36 GB
+        (0, 8, 1024, 4, False),
+        (3, 8, 131_072, 8, True),  # 24 GB
+        (9, 16, 1024, 4, False),  # 24 GB of weights on a Mac of 32
+        (10, 16, 262_144, None, True),
+    ],
+)
+def test_what_chips_hold(chip: int, bits: int, context: int, kv_bits: int | None, fits: bool) -> None:
+    config = published_config()
+    assert holds(config, CHIPS[chip], stored_bytes(config, bits), context, kv_bits) is fits
+
+
+def test_what_no_chip_holds_has_no_speed() -> None:
+    huge = published_config("F" * 48, context=2_000_000_000)
+    text = tables(huge, (1_000_000_000,))
+    assert "| Apple M5 Max, 614 GB/s, at most 128 GB | - | - | - |" in text
+    assert "| Apple M5 Max, 614 GB/s, at most 128 GB, ~68.7 Tflop/s | - |" in text
+    assert "Drafting: no chip holds 1,000,000,000 tokens in plain caches" in text
+
+
+def test_weights_are_those_of_the_fit_table() -> None:
+    sizes = {4: 6_803_751_008, 6: 9_780_396_128, 8: 12_757_041_248}
+    assert {bits: stored_bytes(published_config(), bits) for bits in sizes} == sizes
+    assert {bits: fit_table.weight_bytes(bits) for bits in sizes} == sizes
