@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,19 +267,49 @@ def test_truncated_everywhere_never_gives_filler(format: str) -> None:
 
 
 def test_heic() -> None:
-    heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
-    heif.from_pillow(Image.new("RGB", (96, 64), RED)).save(file, quality=100)
+    pillow_heif.from_pillow(Image.new("RGB", (96, 64), RED)).save(file, quality=100)
     pixels = load_image(file.getvalue(), 70).pixels.reshape(-1, 3)
     assert np.abs(pixels.astype(int) - RED).max() <= 6
     with pytest.raises(GemmaError, match="image is broken or cut short"):
         load_image(file.getvalue()[:-200], 70)
 
 
+COLOURS = {"r": (250, 0, 0), "g": (0, 180, 0), "b": (0, 0, 250), "y": (250, 250, 0)}
+AS_SHOWN = ["rgby", "gryb", "ybgr", "byrg", "rbgy", "bryg", "ygbr", "gyrb"]  # corners, by the orientations of EXIF
+
+
+def quarters(width: int, height: int) -> Image.Image:
+    """Red and green above blue and yellow."""
+    image = Image.new("RGB", (width, height))
+    for number, colour in enumerate(COLOURS.values()):
+        image.paste(colour, (number % 2 * width // 2, number // 2 * height // 2, width, height))
+    return image
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("tile", [None, 128])
+def test_heic_of_phones(tile: int | None, orientation: int) -> None:
+    """In tiles, of a size that is no multiple of theirs, turned and mirrored by the file's own properties."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = pillow_heif.from_pillow(quarters(301, 203))
+    image[0].info["exif"] = exif.tobytes()
+    file = io.BytesIO()
+    image.save(file, quality=90, **({"tile_size": tile} if tile else {}))
+    assert (b"grid" in file.getvalue()) == (tile is not None)
+    patches = load_image(file.getvalue(), 70)
+    columns, rows = (patches.positions.max(axis=0) + 1).tolist()
+    assert (columns > rows) == (orientation < 5)
+    shown = rebuilt(patches)
+    corners = [shown[y, x] for y in (4, -4) for x in (4, -4)]
+    nearest = [min(COLOURS, key=lambda name: np.abs(corner.astype(int) - COLOURS[name]).sum()) for corner in corners]
+    assert "".join(nearest) == AS_SHOWN[orientation - 1]
+
+
 def test_heic_cut_short() -> None:
-    heif = pytest.importorskip("pillow_heif")
     file, image = io.BytesIO(), picture(384, 384)
-    heif.from_pillow(image).save(file, quality=90)
+    pillow_heif.from_pillow(image).save(file, quality=90)
     patches = load_image(file.getvalue()[: len(file.getvalue()) * 8 // 10], 70)
     (note,) = patches.notes
     rows = int(note.split("only ")[1].split()[0])
@@ -289,9 +320,8 @@ def test_heic_cut_short() -> None:
 
 @pytest.mark.parametrize("brand", ["heix", "hevc", "hevm", "hevs", "mif1", "msf1", "miaf"])
 def test_heic_of_every_brand(brand: str) -> None:
-    heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
-    heif.from_pillow(Image.new("RGB", (96, 64), RED)).save(file, quality=100)
+    pillow_heif.from_pillow(Image.new("RGB", (96, 64), RED)).save(file, quality=100)
     data = file.getvalue()
     pixels = load_image(data[:8] + brand.encode() + data[12:], 70).pixels.reshape(-1, 3)
     assert np.abs(pixels.astype(int) - RED).max() <= 6
