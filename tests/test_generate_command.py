@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 from gemma4_mlx import api
 from gemma4_mlx.commands.generate import main
 from gemma4_mlx.engine.generation import Response
+from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.prompt.calls import MalformedCall
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,7 +65,7 @@ def test_answer_on_stdout_and_figures_on_stderr(loaded: str, capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert out.endswith("\n")
     assert len(out) > 1
-    cut_off = "note: the answer is cut off: --max-tokens or the context allows no more; raise it\n"
+    cut_off = "note: the answer is cut off: --max-tokens 8 allows no more; raise --max-tokens\n"
     assert err.startswith(cut_off)
     assert FOOTER.fullmatch(err.removeprefix(cut_off))
 
@@ -189,7 +191,9 @@ def test_ctrl_c_keeps_what_was_said(tiny_folder: Path) -> None:
     first = process.stdout.read(20)
     process.send_signal(signal.SIGINT)
     rest, err = process.communicate(timeout=20)
-    assert FOOTER.fullmatch(err), err
+    note, line, footer = err.partition("\n")
+    assert note + line == "note: the answer is cut off by Ctrl-C\n"
+    assert FOOTER.fullmatch(footer), err
     assert process.returncode == 130
     assert len(first) == 20
     assert rest.endswith("\n")
@@ -256,3 +260,75 @@ def test_a_kept_prompt_of_other_settings_or_none_at_all_is_refused_and_stays(
     assert (tmp_path / "talk").read_bytes() == b"my thesis, the only copy"
     assert run(loaded, "-p", "Hi", "--prompt-cache-file", str(tmp_path / "nowhere" / "talk")) == 2
     assert "there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["-m", "3"], "--max-tokens 3 allows no more; raise --max-tokens"),
+        (["-m", "30", "--max-kv-size", "25"], "--max-kv-size 25 allows no more; raise --max-kv-size"),
+        (["-m", "7", "--max-kv-size", "25"], "--max-kv-size 25 allows no more; raise --max-kv-size"),
+        (["-m", "30", "--max-kv-size", "99999"], "--max-tokens 30 allows no more; raise --max-tokens"),
+        (["-p", "x" * 8170], "the model's context of 8192 tokens allows no more; shorten the prompt"),
+        (["-p", "x" * 8170, "--max-kv-size", "9000"], "the model's context of 8192 tokens allows no more; shorten"),
+    ],
+)
+def test_a_cut_off_answer_says_by_what(
+    loaded: str, options: list[str], reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    from gemma4_mlx.engine.generation import check_length
+
+    def reply(model: Any, processor: Any, prompt: Any, **options: Any) -> Any:
+        """As many tokens as there may be, none of them computed."""
+        given = {name: value for name, value in options.items() if name in ("max_tokens", "max_kv_size")}
+        total = check_length(model, prompt, GenerationOptions.from_config({}, **given))
+        counts = {"prompt_tokens": len(prompt.ids), "generation_tokens": total - len(prompt.ids)}
+        return iter([replace(respond("Yes", "answer", "length"), **counts)])
+
+    monkeypatch.setattr(api, "stream_generate", reply)
+    assert main(["--model", loaded, "-p", "Hello!!", *options]) == 0
+    assert capsys.readouterr().err.startswith(f"note: the answer is cut off: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        ([], "note: stopped by Ctrl-C before an answer began\n"),
+        ([("", "answer")], "note: stopped by Ctrl-C before an answer began\n"),
+        ([("hm", "thought")], "hm\nnote: stopped by Ctrl-C before an answer began\n"),
+        ([("Yes", "answer")], "note: the answer is cut off by Ctrl-C\n"),
+    ],
+)
+def test_ctrl_c_says_how_far_the_answer_came(
+    loaded: str, shown: list[Any], line: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def reply(*args: Any, **options: Any) -> Any:
+        yield from (respond(*piece) for piece in shown)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "stream_generate", reply)
+    assert run(loaded, "-p", "x") == 130
+    assert capsys.readouterr().err.startswith(line)
+    assert run(loaded, "-p", "x", "--json") == 130
+    assert json.loads(capsys.readouterr().out)["finish_reason"] == "interrupted"
+
+
+@pytest.mark.parametrize("first", [("es.", "answer"), ("hm", "thought"), ("", "answer", "stop")])
+def test_the_given_beginning_is_part_of_the_answer(
+    loaded: str, first: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    replies = [respond(*first), respond(" And no.", "answer", "stop")]
+    monkeypatch.setattr(api, "stream_generate", lambda *args, **options: iter(replies))
+    whole = "Y" + (first[0] if first[1] == "answer" else "") + " And no."
+    assert run(loaded, "-p", "x", "--prefill-response", "Y", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["content"] == whole
+    assert run(loaded, "-p", "x", "--prefill-response", "Y", "--hide-thinking") == 0
+    assert capsys.readouterr().out == f"{whole}\n"
+
+
+def test_the_given_beginning_is_what_the_model_goes_on_from(loaded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(loaded, "-p", "Hello", "--json") == 0
+    content = json.loads(capsys.readouterr().out)["content"]
+    assert len(content) > 4
+    assert run(loaded, "-p", "Hello", "--json", "--prefill-response", content[:4], "-m", "4") == 0
+    assert json.loads(capsys.readouterr().out)["content"].startswith(content[:4])

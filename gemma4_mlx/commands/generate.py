@@ -21,7 +21,7 @@ from gemma4_mlx.commands.options import (
 from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.question import read_question, reads_stdin, settle_question
-from gemma4_mlx.commands.reply import Reply, json_text
+from gemma4_mlx.commands.reply import Reply, json_text, with_beginning
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -40,14 +40,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question: who is asked, the conversation with its media decoded, what of it the model reads, and the JSON
-    schema that the answer is to keep to (None for any answer)."""
+    """A question: who is asked, the conversation with its media decoded, what of it the model reads, how it is to
+    reply, and the JSON schema that the answer is to keep to (None for any answer)."""
 
     model: "Gemma4Unified"
     processor: "Processor"
     drafter: "Drafter | None"
     messages: Sequence[Mapping[str, Any]]
     prompt: "Prompt"
+    options: "GenerationOptions"
     schema: Any
 
 
@@ -96,10 +97,10 @@ def answer(args: argparse.Namespace) -> int:
     with open_tools(args, terminal) as toolbox:
         terminal.status("reading the prompt")
         prompt, options = prompt_and_options(args, processor, conversation, toolbox)
-        asked = Asked(model, processor, drafter, conversation, prompt, schema)
+        asked = Asked(model, processor, drafter, conversation, prompt, options, schema)
         keeps = args.prompt_cache_file is not None or bool(toolbox.tools)
         if args.plan:
-            return plan(terminal, asked, options, keeps)
+            return plan(terminal, asked, keeps)
         session = open_session(args.prompt_cache_file, model, prompt, options) if keeps else None
         said = speak(args, terminal, asked, session, toolbox)
     if args.json:
@@ -134,11 +135,12 @@ def prepare(
     return model, processor, conversation
 
 
-def plan(terminal: Terminal, asked: Asked, options: "GenerationOptions", keeps: bool) -> int:
+def plan(terminal: Terminal, asked: Asked, keeps: bool) -> int:
     """Prints what the reply would need, with a session if it `keeps` one; the weights stay on disk."""
     from gemma4_mlx.engine.generation import check_length, memory_need
     from gemma4_mlx.engine.session import Session
 
+    options = asked.options
     need = memory_need(asked.model, asked.prompt, options, Session(asked.model) if keeps else None, asked.drafter)
     terminal.clear()
     return show_plan(need, need.choose(check_length(asked.model, asked.prompt, options), options.kv_bits))
@@ -161,7 +163,7 @@ def replier(
     from gemma4_mlx import api
 
     def reply(messages: Sequence[Mapping[str, Any]]) -> "Iterator[Response]":
-        return api.stream_generate(
+        pieces = api.stream_generate(
             asked.model,
             asked.processor,
             asked.prompt if len(messages) == len(asked.messages) else messages,
@@ -173,6 +175,7 @@ def replier(
             progress=terminal.progress,
             **reply_options(args),
         )
+        return with_beginning(args.prefill_response, pieces)
 
     return reply
 
@@ -194,9 +197,10 @@ def speak(
         for event in events:
             show(args, terminal, said, event, runs_tools=bool(toolbox.tools))
         terminal.end()
-        said.check_end()
+        said.check_end(asked.options, asked.model.config.text.max_position_embeddings)
     except KeyboardInterrupt:
-        said.finish_reason = "interrupted"
+        terminal.end()
+        said.interrupt()
     except GemmaError as error:
         if said.last is None:
             raise

@@ -2,7 +2,8 @@
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.characters import escaped, replace_hidden
@@ -11,6 +12,7 @@ from gemma4_mlx.errors import GemmaError, note, one_line
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult
     from gemma4_mlx.engine.generation import Response
+    from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.prompt.calls import MalformedCall, ToolCall
 
 
@@ -27,6 +29,14 @@ def malformed_as_dict(call: "MalformedCall") -> dict[str, Any]:
 def json_text(value: Any) -> str:
     """JSON in one line, in which hidden characters are escaped: it may go to a terminal."""
     return replace_hidden(json.dumps(value, ensure_ascii=False), escaped)
+
+
+def with_beginning(text: str, pieces: "Iterable[Response]") -> "Iterator[Response]":
+    """A reply whose beginning was given: that is a piece of the answer before those that the model wrote."""
+    for number, piece in enumerate(pieces):
+        if text and number == 0:
+            yield replace(piece, text=text, channel="answer", call=None, malformed=None, finish_reason=None)
+        yield piece
 
 
 @dataclass
@@ -64,17 +74,36 @@ class Reply:
         waiting = next(call for call in self.tool_calls if "result" not in call)
         waiting |= {"result": result.text, "failed": result.failed}
 
-    def check_end(self) -> None:
-        """Says that an answer is cut off. Raises GemmaError if none began, as the thought took all tokens."""
+    def check_end(self, options: "GenerationOptions", context: int) -> None:
+        """Say that an answer is cut off, and by which limit, of a model with so many positions of context.
+
+        Raises GemmaError if no answer began, as the thought took all tokens.
+        """
         if self.finish_reason != "length" or self.last is None:
             return
+        limit, cure = self._limit(options, context)
         if self.answers or not (self.reasoning or self.last.channel == "thought"):
-            note("the answer is cut off: --max-tokens or the context allows no more; raise it")
+            note(f"the answer is cut off: {limit} allows no more; {cure}")
             return
         raise GemmaError(
-            f"the thought took all {self.last.generation_tokens} tokens and no answer began: raise --max-tokens, "
+            f"the thought took all {self.last.generation_tokens} tokens and no answer began: {cure}, "
             "or end the thought earlier with --thinking-budget"
         )
+
+    def _limit(self, options: "GenerationOptions", context: int) -> tuple[str, str]:
+        """What ended the reply, and what to do."""
+        assert self.last is not None
+        used = self.last.prompt_tokens + self.last.generation_tokens
+        if used >= context:
+            return f"the model's context of {context} tokens", "shorten the prompt"
+        if options.max_kv_size is not None and used >= options.max_kv_size:
+            return f"--max-kv-size {options.max_kv_size}", "raise --max-kv-size"
+        return f"--max-tokens {options.max_tokens}", "raise --max-tokens"
+
+    def interrupt(self) -> None:
+        """Take note of Ctrl-C, and say how far the reply came."""
+        self.finish_reason = "interrupted"
+        note("the answer is cut off by Ctrl-C" if self.content else "stopped by Ctrl-C before an answer began")
 
     def as_dict(self) -> dict[str, Any]:
         """The whole reply for machines. Speeds are in tokens a second, memory in bytes."""
