@@ -191,6 +191,7 @@ def test_unknown_commands_and_text_with_a_slash(talk: Talk, asked: list[dict[str
         "/video",
         "/detach",
         "/think",
+        "/set",
         "/system",
         "/retry",
         "/tokens",
@@ -198,7 +199,7 @@ def test_unknown_commands_and_text_with_a_slash(talk: Talk, asked: list[dict[str
         "/load",
         "/clear",
     ]
-    assert [line.split()[0] for line in lines[1:14]] == [*names, "/help", "/exit"]
+    assert [line.split()[0] for line in lines[1:15]] == [*names, "/help", "/exit"]
 
 
 def test_bytes_that_are_no_text_are_refused(talk: Talk) -> None:
@@ -278,3 +279,69 @@ def test_a_pipe_needs_no_terminal() -> None:
         cwd=ROOT, input="Hello\n/exit\n", capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert (run.stdout, run.stderr) == ("Hello! How can I help you?\n", "")
+
+
+def test_the_command_line_can_ask_the_first_question(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    begin = ("--image", str(photo), "--prompt", "What colour is the circle?")
+    out, err = talk("What shape is the object?", options=begin)
+    assert out == ["blue", "circle"]
+    assert err == "attached to the next question: my photo.png\n"
+    assert [len(turn["messages"]) for turn in asked] == [1, 3]
+
+
+def test_media_of_the_command_line_wait_for_the_first_question(talk: Talk, photo: Path) -> None:
+    out, _ = talk("What colour is the circle?", options=("--image", str(photo), "--system", ""))
+    assert out == ["blue"]
+
+
+def test_a_first_question_is_no_command_and_names_files(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    talk(options=("--prompt", "exit"))
+    _, err = talk(options=("-p", f"What colour is it? {photo}"))
+    assert asked[0]["messages"][0]["content"] == "exit"
+    assert err == "attached: my photo.png\n"
+
+
+# (options, exit code, what is said before anything is asked)
+BEGINNINGS = [
+    (("--image", "none.png"), 1, "none.png: no such file or directory"),
+    (("--image", "note.wav"), 1, "{}/note.wav: is a text file, not an image"),
+    (("--prompt", " "), 2, "--prompt is empty; leave it out to be asked for the first question"),
+    (
+        ("--prompt", "-"),
+        2,
+        "- is standard input, and the conversation comes from there: give the text, or name the file",
+    ),
+    (
+        ("--audio", "-"),
+        2,
+        "- is standard input, and the conversation comes from there: give the text, or name the file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "code", "said"), BEGINNINGS)
+def test_a_wrong_beginning_asks_nothing(
+    talk: Talk,
+    asked: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    (tmp_path / "note.wav").write_text("no sound")
+    monkeypatch.chdir(tmp_path)
+    out, err = talk("Hello", options=options, code=code)
+    assert (out, asked) == ([], [])
+    assert err == f"error: {said.replace('{}', str(tmp_path))}\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("bits", [(), ("--kv-bits", "none"), ("--kv-bits", "4")])
+def test_a_model_that_cannot_fit_is_told_before_the_first_question(
+    talk: Talk, asked: list[Any], terminal: bool, bits: tuple[str, ...]
+) -> None:
+    out, err = talk("Hello", options=("--memory-limit", "10MB", *bits), code=3, terminal=terminal)
+    assert (out, asked) == ([], [])
+    assert err.startswith("error: 1040 tokens need 0.0")
+    assert err.count("\n") == 1

@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import signal
+import stat
 import subprocess
 import sys
 import termios
@@ -27,11 +28,11 @@ def read_until(terminal: int, end: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_the_terminal_is_as_it_was(number: int, code: int) -> None:
+def test_the_terminal_is_as_it_was(number: int, code: int, tmp_path: Path) -> None:
     terminal, inner = pty.openpty()
     before = termios.tcgetattr(inner)
     program = [sys.executable, "-m", "gemma4_mlx.chat", "--model", "nano"]
-    environment = os.environ | {"TERM": "xterm"}
+    environment = os.environ | {"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path)}
     process = subprocess.Popen(program, stdin=inner, stdout=inner, stderr=inner, cwd=ROOT, env=environment)
     try:
         sent = read_until(terminal, b"\x1b[?2004h")  # the line editor is there
@@ -47,3 +48,58 @@ def test_the_terminal_is_as_it_was(number: int, code: int) -> None:
         process.kill()
         os.close(terminal)
         os.close(inner)
+
+
+SLOW = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from dataclasses import replace
+from gemma4_mlx import api
+stream = api.stream_generate
+def slow(*args, **options):
+    response = next(stream(*args, **options))
+    for word in ("one", "two", "three"):
+        yield replace(response, text=f"{word} ", channel="answer", finish_reason=None)
+        os.read(int(sys.argv[1]), 1)
+    yield replace(response, text="", channel="answer", finish_reason="stop")
+def answer(*args, **options):
+    return slow(*args, **options)
+api.stream_generate = answer
+from gemma4_mlx.commands.chat import main
+sys.exit(main(["--model", "nano"]))
+"""
+"""A chat whose answers have three words; after each it waits for a byte in the pipe that it is given."""
+
+
+def test_what_is_typed_during_an_answer_is_the_next_question(tmp_path: Path) -> None:
+    terminal, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, 80))
+    before = termios.tcgetattr(inner)
+    steps, step = os.pipe()
+    environment = os.environ | {"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    program = [sys.executable, "-c", SLOW, str(steps)]
+    process = subprocess.Popen(
+        program, stdin=inner, stdout=inner, stderr=inner, env=environment, pass_fds=[steps], start_new_session=True
+    )
+    try:
+        read_until(terminal, b"\x1b[?2004h")
+        os.write(terminal, b"Hello\r")
+        read_until(terminal, b"one")
+        assert not termios.tcgetattr(inner)[3] & termios.ECHO
+        os.write(terminal, b"Who are you?\r/exi")
+        os.write(step, b"123")
+        said = read_until(terminal, b"Who are you?")  # at the prompt
+        assert b"Who" not in said[: said.index(b"three")]
+        read_until(terminal, b"one")
+        os.write(terminal, b"t\r")
+        os.write(step, b"123")
+        assert process.wait(60) == 0
+        assert termios.tcgetattr(inner) == before
+        history = tmp_path / "gemma4_mlx" / "chat_history"
+        assert history.read_text().split() == ["+Hello", "+Who", "are", "you?", "+/exit"]
+        assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    finally:
+        process.kill()
+        process.wait()
+        for handle in (terminal, inner, steps, step):
+            os.close(handle)

@@ -249,6 +249,8 @@ def test_handlers_are_those_of_before_afterwards() -> None:
 def test_a_terminal_that_was_left_raw_is_restored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     outer, inner = pty.openpty()
     kept, before = os.dup(0), termios.tcgetattr(inner)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -4,9 +4,11 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands import slash
-from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, explained, run
+from gemma4_mlx.commands.attachments import STDIN, add_attachments, find_media
+from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, explained, restore_terminal, run, terminal_settings
 from gemma4_mlx.commands.line_input import ReadLine, line_reader, read_message
 from gemma4_mlx.commands.options import (
     add_common_options,
@@ -15,9 +17,16 @@ from gemma4_mlx.commands.options import (
     note_options_without_effect,
     reply_options,
 )
+from gemma4_mlx.commands.settings import NAMES
 from gemma4_mlx.commands.talk import Chat
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import add_tool_options, check_tool_usage, open_tools
+from gemma4_mlx.commands.typeahead import Typeahead
+from gemma4_mlx.errors import UsageError
+
+if TYPE_CHECKING:
+    from prompt_toolkit.completion import Completer
+    from prompt_toolkit.history import History
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,30 +39,84 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gemma4_mlx.chat", description="Talk with Gemma 4 12B Unified. /help in the chat lists its commands."
     )
-    parser.add_argument("--system", default="", help="instructions for the model")
+    ask = parser.add_argument_group("how it begins")
+    ask.add_argument("--system", default="", help="instructions for the model")
+    ask.add_argument("--prompt", "-p", help="the first question")
+    add_attachments(parser, ask)
     add_common_options(parser)
     add_tool_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--verbose", action="store_true", help="print counts and speeds after each answer")
+    output.add_argument("--no-history", action="store_true", help="neither recall nor keep the lines that are typed")
     add_debug(output)
     return parser
 
 
 def converse(args: argparse.Namespace) -> int:
     """Talks until Ctrl-D, /exit or the end of standard input. A script is told at its end that a line of it failed."""
+    check_usage(args)
+    note_options_without_effect(argparse.Namespace(**{**vars(args), "image": True, "video": True}))  # they may come
+    settings = terminal_settings()
+    try:
+        return talk(args, Typeahead.of_stdin())
+    finally:
+        restore_terminal(settings)
+
+
+def check_usage(args: argparse.Namespace) -> None:
+    """Raise UsageError or GemmaError for what can be told before anything is loaded."""
     check_tool_usage(args)
-    note_options_without_effect(args)
-    chat = open_chat(args)
+    if args.prompt is not None and not args.prompt.strip():
+        raise UsageError("--prompt is empty; leave it out to be asked for the first question")
+    if STDIN in (args.prompt, *(source for _, source in args.media)):
+        raise UsageError("- is standard input, and the conversation comes from there: give the text, or name the file")
+    find_media(args)
+
+
+def talk(args: argparse.Namespace, typeahead: Typeahead) -> int:
+    """The conversation; what is typed while nothing is asked for waits in `typeahead`."""
+    with typeahead.kept():
+        chat = open_chat(args, typeahead)
     with open_tools(args, chat.terminal) as chat.toolbox:
         if args.plan:
             return chat.plan()
-        read = line_reader()
-        if sys.stdin.isatty():
-            chat.terminal.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat")
-        failed = False
+        read = line_reader(typeahead, lambda: (completer(), history(args)))
+        with typeahead.kept():
+            failed = not begin(chat)
         while not chat.over and (line := next_line(chat, read)) is not None:
-            failed = not take_turn(chat, line) or failed
+            with typeahead.kept():
+                failed = not take_turn(chat, line) or failed
     return EXIT_FAILED if failed and not sys.stdin.isatty() else 0
+
+
+def begin(chat: Chat) -> bool:
+    """Greets, and asks what the command line asks. Returns whether that went well; files that can't be read end it."""
+    if sys.stdin.isatty():
+        chat.terminal.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat")
+    if chat.args.media:
+        chat.attach(chat.args.media)
+    if chat.args.prompt is None:
+        return True
+    if sys.stdin.isatty():
+        chat.terminal.note(f"> {chat.args.prompt}")
+    return take_turn(chat, f" {chat.args.prompt}")  # the space makes it a question
+
+
+def completer() -> "Completer":
+    """What Tab completes."""
+    from gemma4_mlx.commands.completion import ChatCompleter
+
+    words = {"/think": ("on", "off"), "/set": NAMES}
+    return ChatCompleter([*slash.COMMANDS, *slash.ALIASES], words)
+
+
+def history(args: argparse.Namespace) -> "History":
+    """The lines of earlier chats, or only those of this one."""
+    from prompt_toolkit.history import InMemoryHistory
+
+    from gemma4_mlx.commands.input_history import InputHistory, history_file
+
+    return InMemoryHistory() if args.no_history else InputHistory(history_file())
 
 
 def next_line(chat: Chat, read: ReadLine) -> str | None:
@@ -88,19 +151,20 @@ def take_turn(chat: Chat, line: str) -> bool:
         chat.terminal.end()
         if not sys.stdin.isatty():
             raise
+        chat.typeahead.hold_back()
         chat.terminal.note("stopped")
     return True
 
 
-def open_chat(args: argparse.Namespace) -> Chat:
-    """Finds the model; its weights may stay on disk until the first question."""
+def open_chat(args: argparse.Namespace, typeahead: Typeahead) -> Chat:
+    """Find the model; its weights may stay on disk until the first question. Raises DoesNotFitError if it can't fit."""
     from gemma4_mlx import api
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
 
     asked = reply_options(args)
     GenerationOptions(**{name: value for name, value in asked.items() if value is not None})
-    terminal = Terminal(show_thought=not args.hide_thinking, markdown=True)
+    terminal = Terminal(show_thought=not args.hide_thinking, markdown=True, typeahead=typeahead)
     model, processor = api.load(
         model_name(args, terminal),
         revision=args.revision,
@@ -110,4 +174,8 @@ def open_chat(args: argparse.Namespace) -> Chat:
         memory_limit=args.memory_limit,
     )
     options = GenerationOptions.from_config(processor.generation_config, **asked)
-    return Chat(args, terminal, model, processor, options, given_drafter(args), Session(model))
+    chat = Chat(args, terminal, model, processor, options, given_drafter(args), Session(model), typeahead=typeahead)
+    if not args.plan:
+        chat.check_fit()
+    terminal.clear()
+    return chat

@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from typing import Any
+from typing import Any, TextIO
 
 from gemma4_mlx.characters import replace_hidden, symbol
 from gemma4_mlx.commands import start
@@ -32,7 +32,7 @@ class NoteHandler(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        message, clear = record.getMessage(), CLEAR_LINE if sys.stderr.isatty() else ""
+        message, clear = record.getMessage(), CLEAR_LINE if takes_codes(sys.stderr) else ""
         if message not in self._said:
             print(f"{clear}note: {message}", file=sys.stderr, flush=True)
         self._said.add(message)
@@ -95,7 +95,15 @@ def restore_terminal(settings: list[Any] | None) -> None:
         return
     with suppress(termios.error, OSError):
         termios.tcsetattr(0, termios.TCSANOW, settings)
-        sys.stdout.write(NO_PASTE_MARKS + SHOW_CURSOR)
+        if takes_codes(sys.stdout):
+            sys.stdout.write(NO_PASTE_MARKS + SHOW_CURSOR)
+
+
+def takes_codes(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that obeys escape codes: a shell in Emacs and a typescript keep them as text."""
+    plain = os.environ.get("TERM") in (None, "", "dumb", "unknown")
+    emacs = "comint" in os.environ.get("INSIDE_EMACS", "")
+    return stream.isatty() and not (plain or emacs or "SCRIPT" in os.environ)
 
 
 def _run(

@@ -1,10 +1,12 @@
 """Markdown as it streams into a terminal: whole blocks are printed for good, the one being written is drawn anew."""
 
+import os
 import re
 import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -50,7 +52,8 @@ class MarkdownStream:
     """
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stdout, theme=Theme(STYLES), highlight=False)
+        colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        self._console = Console(file=sys.stdout, theme=Theme(STYLES), highlight=False, color_system=colours)
         self._text, self._printed, self._parsed = "", False, 0
         self._tail, self._drawn_at, self._drawn_size = Tail(), 0.0, 0
         self._widths: list[int] | None = None  # of the lines that are drawn, if any are

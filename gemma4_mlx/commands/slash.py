@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands import conversation
+from gemma4_mlx.commands.attachments import STDIN, expand
 from gemma4_mlx.commands.common import is_text
 from gemma4_mlx.commands.mentions import (
     Mention,
@@ -21,6 +22,7 @@ from gemma4_mlx.commands.mentions import (
     why_unread,
     with_names,
 )
+from gemma4_mlx.commands.settings import change
 from gemma4_mlx.errors import GemmaError, UsageError, visible
 
 if TYPE_CHECKING:
@@ -156,7 +158,9 @@ def _attach(kind: "MediaKind") -> "Callable[[Chat, str], None]":
         found = split_paths(argument) if argument else []
         if not found:
             raise UsageError(f"/{kind} needs a path or an address")
-        chat.attach([(kind, path) for path in found])
+        if STDIN in found:
+            raise UsageError(f"/{kind} can't read standard input: the conversation comes from there")
+        chat.attach([(kind, str(path)) for word in found for path in expand(kind, word)])
 
     return run
 
@@ -173,6 +177,10 @@ def _think(chat: "Chat", argument: str) -> None:
         raise UsageError(f"/think on or /think off; it is {'on' if chat.think else 'off'} now")
     chat.think = argument.lower() == "on"
     chat.terminal.note(f"thinking is {'on' if chat.think else 'off'}")
+
+
+def _set(chat: "Chat", argument: str) -> None:
+    chat.terminal.note(change(chat, argument))
 
 
 def _system(chat: "Chat", argument: str) -> None:
@@ -273,6 +281,7 @@ COMMANDS = {
     "/video": Command("PATH", "attach a film", _attach("video")),
     "/detach": Command("", "drop what is attached to the next question", _detach),
     "/think": Command("on|off", "let the model think before it answers", _think),
+    "/set": Command("NAME VALUE", "change temperature, seed and the like; alone it lists them", _set),
     "/system": Command("TEXT", "instructions for the model; without TEXT none", _system),
     "/retry": Command("", "ask the last question again", _retry),
     "/tokens": Command("", "how long the conversation is, and what it holds in memory", _tokens),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.commands import conversation
 from gemma4_mlx.commands.common import explained
@@ -16,6 +16,7 @@ from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.reply import Reply
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, longest_result
+from gemma4_mlx.commands.typeahead import Typeahead
 from gemma4_mlx.errors import GemmaError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from gemma4_mlx.model.unified import Gemma4Unified
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
     from gemma4_mlx.prompt.prompt import MediaKind, Prompt, Span
+
+
+SHORT = 16
+"""Tokens of a short question."""
 
 
 @dataclass
@@ -41,6 +46,8 @@ class Chat:
         session: the caches, kept from turn to turn.
         toolbox: what the model may call.
         written: the files that were saved here.
+        asked: how the reply is to be, as the command line and /set say; None for what they leave to the checkpoint.
+        typeahead: what is typed while the model answers.
         over: whether it is to end.
     """
 
@@ -60,11 +67,14 @@ class Chat:
     said: Reply = field(default_factory=Reply)
     toolbox: Toolbox = field(default_factory=Toolbox)
     written: set[Path] = field(default_factory=set)
+    asked: dict[str, Any] = field(init=False)
+    typeahead: Typeahead = field(default_factory=lambda: Typeahead(None))
     over: bool = False
 
     def __post_init__(self) -> None:
         self.system, self.think = self.args.system, self.args.enable_thinking
         self.media = media_options(self.args, self.processor.media)
+        self.asked = reply_options(self.args)
         self.clear()
 
     @property
@@ -78,6 +88,14 @@ class Chat:
         """Forgets what was said and attached, and frees its memory; the instructions stay."""
         self.messages, self.pending, self.unsent = [], [], None
         self._renew_session(None if isinstance(self.options.kv_bits, str) else self.options.kv_bits)
+
+    def set_option(self, name: str, value: Any) -> None:
+        """Change how replies are from now on; None goes back to what the checkpoint says. Raises UsageError."""
+        from gemma4_mlx.engine.options import GenerationOptions
+
+        asked = self.asked | {name: value}
+        self.options = GenerationOptions.from_config(self.processor.generation_config, **asked)
+        self.asked = asked
 
     def attach(self, files: "Sequence[tuple[MediaKind, str]]") -> None:
         """Decodes files for the next question: all of them, or none where one can't be read."""
@@ -119,6 +137,7 @@ class Chat:
             for event in run_agent(
                 self._reply, told, self.toolbox.tools, confirm=self.toolbox.confirm, longest_result=limit
             ):
+                self.typeahead.collect()
                 if isinstance(event, ToolResult):
                     self.terminal.show_result(event)
                 else:
@@ -127,6 +146,7 @@ class Chat:
         except KeyboardInterrupt:
             if not sys.stdin.isatty():
                 raise
+            self.typeahead.hold_back()
             self.said.finish_reason = "interrupted"
             told.append({"role": "assistant", "content": self.said.content})
         except BrokenPipeError:
@@ -135,7 +155,7 @@ class Chat:
             cures = "/retry sends it again, /clear makes room, a shorter question needs less"
             raise GemmaError(f"{explained(error)}; the question was taken back{self._kept()}: {cures}") from error
         self.terminal.end()
-        if self.said.finish_reason == "interrupted" and not self.said.content:
+        if self.said.finish_reason == "interrupted" and not self.said.content.strip():
             self.terminal.note(
                 f"stopped before an answer: the question was taken back{self._kept()}, /retry sends it again"
             )
@@ -147,6 +167,15 @@ class Chat:
     def _kept(self) -> str:
         """What is said of media that wait for the next question."""
         return ", what is attached stays attached (/detach drops it)" if self.pending else ""
+
+    def check_fit(self) -> None:
+        """Raise DoesNotFitError if memory has no room for even a short question with the answer it may have."""
+        from gemma4_mlx.engine.plan import check
+
+        need = self._need(())
+        plan = need.choose(min(SHORT + self.options.max_tokens, self.longest), self.options.kv_bits)
+        if not need.longest(plan.kv_bits):  # else the answer is kept to what fits
+            check(need, plan)
 
     def usage(self) -> str:
         """Tokens used and left, and the memory that is held."""
@@ -182,7 +211,7 @@ class Chat:
             session=self.session,
             drafter=self.drafter,
             progress=self.terminal.progress,
-            **reply_options(self.args) | {"max_kv_size": longest},
+            **self.asked | {"max_kv_size": longest},
         )
 
     def _read(self, messages: Sequence[Message]) -> "Prompt":

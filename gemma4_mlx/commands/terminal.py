@@ -3,11 +3,14 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from gemma4_mlx.characters import ShownStream, replace_hidden, symbol
-from gemma4_mlx.commands.common import CLEAR_LINE
+from gemma4_mlx.commands.common import CLEAR_LINE, takes_codes
 from gemma4_mlx.commands.reply import call_as_dict, json_text
+from gemma4_mlx.commands.typeahead import Typeahead
+from gemma4_mlx.commands.word_wrap import WordWrap
 from gemma4_mlx.errors import visible
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.calls import ToolCall
 
 FIRST_RUN = "; the first run on this machine compiles MLX's kernels, about 20 s"
-
+UNKNOWN_WIDTH = 80
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 
@@ -28,12 +31,14 @@ class Terminal:
     symbols for characters that do not show. A pipe gets answers as they are.
     """
 
-    def __init__(self, show_thought: bool, markdown: bool = False) -> None:
+    def __init__(self, show_thought: bool, markdown: bool = False, typeahead: Typeahead | None = None) -> None:
         self._show_thought = show_thought
-        self._renders = markdown and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+        self._renders = markdown and takes_codes(sys.stdout)
         self._markdown: MarkdownStream | None = None
-        self._interactive = sys.stderr.isatty()
-        self._colour = self._interactive and "NO_COLOR" not in os.environ
+        self._wrap: WordWrap | None = None
+        self._interactive = takes_codes(sys.stderr)
+        self._colour = self._interactive and not os.environ.get("NO_COLOR")
+        self._typeahead = typeahead or Typeahead(None)
         self._status = False
         self._compiles: bool | None = None
         self._open_line: TextIO | None = None
@@ -60,8 +65,9 @@ class Terminal:
     def ask(self, question: str) -> str:
         """What is answered, in small letters; "n" at the end of standard input. The question holds nothing hidden."""
         self.end()
-        print(question, end="", file=sys.stderr, flush=True)
-        return (sys.stdin.readline() or "n").strip().lower()
+        with self._typeahead.paused():  # nobody has answered before they were asked
+            print(_wrapped(question), end="", file=sys.stderr, flush=True)
+            return (sys.stdin.readline() or "n").strip().lower()
 
     def progress(self, done: int, total: int) -> None:
         """Shows how much of the prompt is read."""
@@ -81,7 +87,7 @@ class Terminal:
     def show_call(self, call: "ToolCall") -> None:
         """A call that somebody else is to make, as one line of JSON."""
         self.end()
-        self._write(sys.stdout, f"{json_text(call_as_dict(call))}\n")
+        print(json_text(call_as_dict(call)), flush=True)
 
     def show_result(self, result: "ToolResult") -> None:
         """A call that was made and what it came to, in short."""
@@ -100,9 +106,10 @@ class Terminal:
             self._markdown.end()
             self._markdown = None
         if self._open_line is not None:
-            self._put(self._open_line, rest)
+            last = self._wrap.feed(rest) + self._wrap.end() if self._wrap else rest
+            self._put(self._open_line, last)
             print(file=self._open_line, flush=True)
-            self._open_line = None
+            self._open_line, self._wrap = None, None
 
     def report(self, lines: Mapping[str, str]) -> None:
         """Prints figures after ten equals signs."""
@@ -133,12 +140,28 @@ class Terminal:
             return
         if self._markdown is not None or self._open_line not in (None, stream):
             self.end()
-        self._put(stream, self._shown.feed(text) if stream.isatty() else text)
         self._open_line = stream
+        if stream.isatty():
+            self._wrap = self._wrap or WordWrap(lambda: columns(stream))
+            text = self._wrap.feed(self._shown.feed(text))
+        self._put(stream, text)
 
     def _put(self, stream: TextIO, text: str) -> None:
         print(self._dimmed(text) if stream is sys.stderr else text, end="", file=stream, flush=True)
 
-    def _say(self, line: str) -> None:
+    def _say(self, text: str) -> None:
         self.clear()
-        print(line, file=sys.stderr, flush=True)
+        print(_wrapped(text), file=sys.stderr, flush=True)
+
+
+def _wrapped(text: str) -> str:
+    """A whole text for stderr."""
+    wrap = WordWrap(lambda: columns(sys.stderr))
+    return wrap.feed(text) + wrap.end() if sys.stderr.isatty() else text
+
+
+def columns(stream: TextIO) -> int:
+    """Characters in a line of the terminal, which may be resized at any time."""
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or UNKNOWN_WIDTH
+    return UNKNOWN_WIDTH
