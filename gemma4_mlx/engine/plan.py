@@ -4,8 +4,9 @@ All sizes are bytes. Cache sizes are exact; what comes and goes while a chunk is
 alive together at the widest place of a layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import mlx.nn as nn
 import numpy as np
@@ -14,6 +15,7 @@ from mlx.utils import tree_flatten
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.engine.options import AUTO, KVBits
 from gemma4_mlx.errors import DoesNotFitError
+from gemma4_mlx.model.bits import bits_text
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.full_attention import SCORES_BUDGET
@@ -82,7 +84,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What is asked for: a model's sizes and how it is to run, with copies of the sliding caches kept beside them."""
+    """What is asked for: a model's sizes and how it is to run, with copies of the sliding caches kept beside them.
+
+    `bits` says those of its weights in words, by part if they differ; nothing if they are not known.
+    """
 
     config: ModelConfig
     weights: int
@@ -93,6 +98,7 @@ class Need:
     reserve: int = 0
     spans: Sequence[Span] = ()
     snapshots: int = 0
+    bits: Callable[[], str] = str
 
     def choose(self, context: int, kv_bits: KVBits) -> Plan:
         """The plan at so many positions; `auto` keeps the caches plain where that fits, else takes 8 bits."""
@@ -150,6 +156,7 @@ def need(
         config=model.config,
         weights=module_bytes(model) + (module_bytes(drafter) if drafter else 0),
         itemsize=model.language_model.model.dtype.size,
+        bits=partial(bits_text, model),
         chunk=max([chunk, *(stop - start for start, stop in runs)]),
         kv_group_size=kv_group_size,
         limit=limit,
@@ -196,7 +203,9 @@ def alternatives(need: Need, plan: Plan) -> list[str]:
     if longest:
         found.append(f"at most {longest} tokens of prompt and reply fit with {kv_name(plan.kv_bits)} caches")
     else:
-        found.append("no context fits: use a checkpoint of fewer bits")
+        own = need.bits()
+        bits = f"; this one has {own}" if own else ""
+        found.append(f"no context fits: use a checkpoint of fewer bits{bits}")
     return found
 
 
