@@ -1,5 +1,6 @@
 """Random checkpoints with a real small tokenizer, made once for all tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,16 @@ import pytest
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.commands.convert import main as convert
 from gemma4_mlx.prompt.processor import Processor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what a developer has chosen out of the tests, and what they choose out of a developer's files."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp("settings")))
+        patch.delenv("GEMMA4_MODEL", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -220,4 +220,4 @@ def test_a_damaged_file_is_told_before_a_plan(
         content = path.read_bytes()
         (tmp_path / path.name).write_bytes(content[:-5000] if path.suffix == ".safetensors" else content)
     assert main(["--model", str(tmp_path), "-p", "x", "--plan"]) == 1
-    assert "not a whole safetensors file" in capsys.readouterr().err
+    assert "an unfinished download: model.safetensors is cut off at " in capsys.readouterr().err

@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "errors": {"characters"},
     "files": {"errors"},
     "config": {"errors", "files"},
+    "settings": {"errors", "files"},
     "media": {"errors"},
     "prompt": {"errors", "files", "config", "media"},
     "model": {"errors", "config", "media", "prompt"},

@@ -1,9 +1,13 @@
 """A path, or a model's name or address -> a folder on disk, downloaded with resume if needed."""
 
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gemma4_mlx.checkpoint.address import KAGGLE, Address, read_address
+from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address, read_address
+from gemma4_mlx.checkpoint.kaggle import only_errors
 from gemma4_mlx.checkpoint.unfinished import check_finished
 from gemma4_mlx.errors import GemmaError, one_line, shortened
 from gemma4_mlx.files import refused_locks_as_missing
@@ -30,12 +34,13 @@ def resolve(path_or_repo: str, *, revision: str | None = None, offline: bool = F
     if path_or_repo == NANO:
         return NANO_FOLDER
     folder = local_folder(path_or_repo)
+    is_downloaded = folder is None and not offline
     if folder is None:
         address = read_address(path_or_repo, revision)
         if address is None:
             raise GemmaError(f"{path_or_repo}: no such folder, nor the name of a Hub repository (owner/name)")
         folder = download(address, offline)
-    check_finished(folder)
+    check_finished(folder, came_whole=is_downloaded)
     return folder
 
 
@@ -71,22 +76,32 @@ def resolve_drafter(path_or_repo: str, *, revision: str | None = None, offline: 
 
 def _download(repo: str, revision: str | None, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
+
+    with hub_errors(repo, revision, offline), refused_locks_as_missing():
+        return Path(
+            snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
+        )
+
+
+@contextmanager
+def hub_errors(repo: str, revision: str | None, offline: bool = False) -> Iterator[None]:
+    """Turn what the Hub's library raises in the block into a GemmaError; bars are shown in terminals only."""
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is the HTTP library's own
         GatedRepoError,
         HfHubHTTPError,
+        HTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
+        SafetensorsParsingError,
     )
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        with refused_locks_as_missing():
-            return Path(
-                snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
-            )
+        with only_errors("huggingface_hub"):
+            yield
     except GatedRepoError:
         raise GemmaError(f"{repo}: access must be granted on its Hub page; then set HF_TOKEN") from None
     except RepositoryNotFoundError:
@@ -94,7 +109,22 @@ def _download(repo: str, revision: str | None, offline: bool) -> Path:
     except RevisionNotFoundError:
         raise GemmaError(f"{repo}: no revision {revision!r}") from None
     except LocalEntryNotFoundError:
-        reason = "it is not in the cache" if offline else "it is not in the cache and the Hub can't be reached"
-        raise GemmaError(f"{repo}: {reason}; download it once with a network, or give a folder") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise GemmaError(f"{repo}: download failed ({one_line(error)}); run it again to resume") from None
+        away = "" if offline else " and the Hub can't be reached"
+        if _is_begun(repo, revision or "main"):
+            cure = f"finish it with: gemma4-mlx pull {shlex.quote(str(Address(HUB, repo, revision)))}"
+            raise GemmaError(f"{repo}: its download is unfinished{away}; {cure}") from None
+        told = f"it is not in the cache{away}; download it once with a network, or give a folder"
+        raise GemmaError(f"{repo}: {told}") from None
+    except SafetensorsParsingError as error:
+        raise GemmaError(f"{repo}: its weights are no safetensors files ({shortened(one_line(error))})") from None
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
+        raise GemmaError(f"{repo}: download failed ({shortened(one_line(error))}); run it again to resume") from None
+
+
+def _is_begun(repo: str, revision: str) -> bool:
+    """Whether the cache has a part of a revision."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    known = (folder / "refs" / revision, folder / "snapshots" / revision)
+    return any(path.exists() for path in known) or any((folder / "blobs").glob("*.incomplete"))

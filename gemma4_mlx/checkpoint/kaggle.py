@@ -101,6 +101,18 @@ def _handle(address: Address) -> str:
 
 
 @contextmanager
+def only_errors(name: str) -> Iterator[None]:
+    """Let a library log errors only in the block: what it warns of comes as an error of ours, if it is one."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
 def _kagglehub(address: Address) -> Iterator[Any]:
     """The library, which prints nothing on stdout in the block; its errors become one line.
 
@@ -116,11 +128,9 @@ def _kagglehub(address: Address) -> Iterator[Any]:
             import requests
         except ImportError:
             raise MissingPackageError(f"{address}: models on Kaggle", "kagglehub>=1.0") from None
-        logger = logging.getLogger("kagglehub")  # its handler writes to the stdout that it found when it was imported
-        level = logger.level
-        logger.setLevel(logging.ERROR)
         try:
-            yield kagglehub
+            with only_errors("kagglehub"):  # it logs to the stdout that it found when it was imported
+                yield kagglehub
         except (requests.ConnectionError, requests.Timeout) as error:
             told = f"{address}: Kaggle can't be reached ({shortened(one_line(error))}); run it again to resume"
             raise GemmaError(told) from ConnectionError()
@@ -130,8 +140,6 @@ def _kagglehub(address: Address) -> Iterator[Any]:
             raise GemmaError(f"{address}: Kaggle asks who you are: {_terms(address)}") from None
         except (OSError, ValueError, kagglehub.exceptions.DataCorruptionError) as error:
             raise GemmaError(f"{address}: download failed ({shortened(one_line(error))}); run it again") from None
-        finally:
-            logger.setLevel(level)
 
 
 def _refusal(address: Address, error: Any) -> str:

@@ -87,7 +87,7 @@ def read_weights(folder: Path) -> dict[str, mx.array]:
             if own in weights:
                 raise GemmaError(f"{path}: {name} was already read under another name")
             weights[own] = tensor
-    return _without_copies(weights)
+    return without_copies(weights)
 
 
 def _read_tensors(path: Path) -> dict[str, mx.array]:
@@ -101,7 +101,7 @@ def _read_tensors(path: Path) -> dict[str, mx.array]:
     return tensors
 
 
-def _without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
+def without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
     """The weights without an output head, which is the embedding, and without tables that are computed.
 
     If only the head was stored, it becomes the embedding.

@@ -14,12 +14,14 @@ from pathlib import Path
 from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address
 from gemma4_mlx.checkpoint.files import HEADER_BYTES, INDEX, WHOLE, absent_weights, some
 from gemma4_mlx.checkpoint.kaggle import cache_folder
+from gemma4_mlx.config import DRAFTER_TYPE
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.files import JSON_BYTES, LFS_POINTER, read_limited
+from gemma4_mlx.files import JSON_BYTES, LFS_POINTER, read_json, read_limited
 
-NEEDED = ("config.json", "tokenizer.json")
-"""Files that every model in a cache has."""
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+"""Files that every model in a cache has; a drafter needs no tokenizer of its own."""
 
+MISSING = "missing"
 READ = ("*.json", "*.jinja", "*.safetensors", "tokenizer.model")
 PARTS = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".opdownload", ".icloud")
 """How the names of unfinished files end: those of huggingface_hub, curl's users, browsers and iCloud."""
@@ -47,9 +49,12 @@ class Fault:
     what: str
 
 
-def check_finished(folder: Path) -> None:
-    """Raise GemmaError with what lacks and the command that finishes the download, if it is not finished."""
-    found = list(faults(folder))
+def check_finished(folder: Path, *, came_whole: bool = False) -> None:
+    """Raise GemmaError with what lacks and the command that finishes the download, if it is not finished.
+
+    If it `came_whole`, what is missing was never there: whoever needs it says so.
+    """
+    found = [fault for fault in faults(folder) if not (came_whole and fault.what == MISSING)]
     if not found:
         return
     alike = [fault.name for fault in found if fault.what == found[0].what]
@@ -63,7 +68,7 @@ def faults(folder: Path) -> Iterator[Fault]:
     """What is not whole, then what is missing or there in part."""
     names = sorted({path.name for pattern in READ for path in folder.glob(pattern)})
     yield from filter(None, (_fault(folder / name) for name in names))
-    yield from (Fault(name, "missing") for name in _missing(folder, names))
+    yield from (Fault(name, MISSING) for name in _missing(folder, names))
     if not any(name.endswith(".safetensors") for name in names):
         yield from (Fault(name, "there in part") for name in _parts(folder))
     yield from (Fault(path.stem, "there in part") for path in sorted(folder.glob("*.aria2")))  # it has its full size
@@ -85,8 +90,16 @@ def _missing(folder: Path, names: list[str]) -> list[str]:
     missing = absent_weights(weights, _indexed(folder / INDEX))
     if origin(folder) is None:
         return missing
-    alone = [WHOLE] if not weights and not missing else []
-    return [name for name in NEEDED if name not in names] + missing + alone
+    missing = missing or ([] if weights else [WHOLE])
+    needed = [CONFIG] if _is_drafter(folder) else [CONFIG, TOKENIZER]
+    return [name for name in needed if name not in names] + missing
+
+
+def _is_drafter(folder: Path) -> bool:
+    try:
+        return read_json(folder / CONFIG).get("model_type") == DRAFTER_TYPE
+    except GemmaError:
+        return False
 
 
 def _indexed(index: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """`python -m gemma4_mlx.bench`: how fast a checkpoint is on this machine, in llama-bench's manner."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import given_drafter
 from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.commands.use import chosen
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
@@ -30,16 +30,17 @@ NANO_NOTICE = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return run(bench, make_parser(), argv)
+PROG = "gemma4_mlx.bench"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the command, called `prog` in what it says of itself; return its exit code."""
+    return run(bench, make_parser(prog), argv)
+
+
+def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="gemma4_mlx.bench", description="Measure Gemma 4 12B Unified on this machine."
-    )
+    parser = argparse.ArgumentParser(prog=prog, description="Measure Gemma 4 12B Unified on this machine.")
     parser.add_argument("--model", "-m", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     parser.add_argument("--offline", action="store_true", help="use only what is downloaded already")
@@ -72,7 +73,8 @@ def bench(args: argparse.Namespace) -> int:
         from gemma4_mlx.measure.plot import require_matplotlib
 
         require_matplotlib()
-    name = args.model or os.environ.get("GEMMA4_MODEL")
+    choice = chosen(args.model)
+    name = choice.name if choice.named_by else None
     if args.roofline and args.o == "md":
         print(roofline_tables(args, name), flush=True)
     if args.r == 0:

@@ -28,16 +28,18 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
     from prompt_toolkit.history import History
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return run(converse, make_parser(), argv)
+PROG = "gemma4_mlx.chat"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the command, called `prog` in what it says of itself; return its exit code."""
+    return run(converse, make_parser(prog), argv)
+
+
+def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog="gemma4_mlx.chat", description="Talk with Gemma 4 12B Unified. /help in the chat lists its commands."
+        prog=prog, description="Talk with Gemma 4 12B Unified. /help in the chat lists its commands."
     )
     ask = parser.add_argument_group("how it begins")
     ask.add_argument("--system", default="", help="instructions for the model")

@@ -10,16 +10,18 @@ from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.errors import GemmaError, UsageError, note, visible
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return run(convert_checkpoint, make_parser(), argv)
+PROG = "gemma4_mlx.convert"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the command, called `prog` in what it says of itself; return its exit code."""
+    return run(convert_checkpoint, make_parser(prog), argv)
+
+
+def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog="gemma4_mlx.convert", description="Convert Gemma 4 12B Unified to MLX, quantized if you like."
+        prog=prog, description="Convert Gemma 4 12B Unified to MLX, quantized if you like."
     )
     parser.add_argument("--hf-path", "--model", required=True, help="folder or Hub repository to convert")
     parser.add_argument("--mlx-path", default="mlx_model", help="new folder to write (default: mlx_model)")

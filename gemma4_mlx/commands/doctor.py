@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 SHOWN_CONTEXT = 8192
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return run(examine, make_parser(), argv)
+PROG = "gemma4_mlx.doctor"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the command, called `prog` in what it says of itself; return its exit code."""
+    return run(examine, make_parser(prog), argv)
+
+
+def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog="gemma4_mlx.doctor",
+        prog=prog,
         description="Compare every way of reading a prompt, on the GPU if there is one, with one pass on the CPU; "
         "ask the built-in model; print a report. Exit code 1 if anything differs.",
     )

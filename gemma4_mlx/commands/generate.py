@@ -52,15 +52,18 @@ class Asked:
     schema: Any
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return run(answer, make_parser(), argv)
+PROG = "gemma4_mlx.generate"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the command, called `prog` in what it says of itself; return its exit code."""
+    return run(answer, make_parser(prog), argv)
+
+
+def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog="gemma4_mlx.generate", description="Ask Gemma 4 12B Unified about text, images, audio and video."
+        prog=prog, description="Ask Gemma 4 12B Unified about text, images, audio and video."
     )
     ask = parser.add_argument_group("what to ask")
     ask.add_argument("words", nargs="*", metavar="QUESTION", help="the question, if --prompt gives none")

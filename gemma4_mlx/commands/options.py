@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,10 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     """Adds what names the checkpoint."""
     group = parser.add_argument_group("the model")
-    group.add_argument("--model", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
+    group.add_argument(
+        "--model",
+        help="folder, Hub or Kaggle name or address, or nano (default: $GEMMA4_MODEL, gemma4-mlx use, else nano)",
+    )
     group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     group.add_argument("--offline", action="store_true", help="use only what is downloaded already")
     group.add_argument("--adapter-path", help="folder with LoRA adapters")
@@ -71,12 +73,13 @@ def _add_reply_options(parser: argparse.ArgumentParser) -> None:
 
 def model_name(args: argparse.Namespace, terminal: Terminal) -> str:
     """The checkpoint that is asked for; where there is none, the built-in one, and a line about it."""
-    from gemma4_mlx.checkpoint.hub import NANO
+    from gemma4_mlx.commands.use import chosen, remember_use
 
-    name = args.model or os.environ.get("GEMMA4_MODEL")
-    if not name:
+    choice = chosen(args.model)
+    if not choice.named_by:
         terminal.note(NANO_NOTICE)
-    return name or NANO
+    remember_use(choice.name, args.revision)
+    return choice.name
 
 
 def given_drafter(args: argparse.Namespace) -> "Drafter | None":

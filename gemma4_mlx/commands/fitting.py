@@ -1,0 +1,91 @@
+"""What a model's headers tell, as `list` and `pull` say it: bits by part, and what of a context fits.
+
+Its own file because it is all that the two commands share, and imports MLX.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gemma4_mlx.engine.memory import working_set
+from gemma4_mlx.engine.plan import GB, Need, module_bytes, need
+from gemma4_mlx.errors import LOGGER
+from gemma4_mlx.measure.shapes import published_config
+from gemma4_mlx.model.bits import bits_per_weight, bits_text
+from gemma4_mlx.model.drafter import Drafter
+from gemma4_mlx.model.unified import Gemma4Unified
+
+CHUNK, GROUP, SHORT = 512, 64, 1000
+"""How a prompt is read if nothing is asked for, and positions that a model must have room for to be of use."""
+
+PROMISES = re.compile(
+    r"(?<![a-z0-9])(\d{1,2})-?bits?(?![a-z])|(?<![a-z])(?:q|w|int|nvfp|mxfp)(\d)(?!\d)", re.IGNORECASE | re.ASCII
+)
+"""Bits in names: 4bit, 4-bit, q4_0, int4, nvfp4, w4a16."""
+
+TOLERATED = 1.0  # bits a weight that scales and parts that are never quantized add
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is told of a model, in words, and the bytes of its weights."""
+
+    bits: str
+    per_weight: float
+    weights: int
+    fits: str
+
+
+def facts(model: Gemma4Unified | Drafter, memory_limit: str | None) -> Facts:
+    """The facts of a model whose weights may be on disk or nowhere. Raise UsageError for a wrong limit."""
+    limit = working_set(memory_limit)
+    weights = module_bytes(model)
+    if isinstance(model, Drafter):
+        fits = "beside its model"
+    else:
+        fits = fits_text(need(model, None, chunk=CHUNK, kv_group_size=GROUP, limit=limit))
+    return Facts(bits_text(model), bits_per_weight(model), weights, fits)
+
+
+def fits_text(asked: Need) -> str:
+    """How long a context fits: with plain caches, else with smaller ones; or what lacks."""
+    for bits in (None, 8, 4):
+        longest = asked.longest(bits)
+        if longest:
+            caches = f" with {bits}-bit caches" if bits else ""
+            return f"yes, {longest:,} tokens{caches}"
+    return f"no: {asked.plan(SHORT, 4).total / GB:.1f} GB of {asked.limit / GB:.1f}"
+
+
+def fits_by_bytes(count: int, memory_limit: str | None) -> str:
+    """Whether weights of so many bytes leave room for anything, by the published model's sizes. Raise UsageError."""
+    limit = working_set(memory_limit)
+    config = published_config()
+    return fits_text(Need(config=config, weights=count, itemsize=2, chunk=CHUNK, kv_group_size=GROUP, limit=limit))
+
+
+def promised_bits(name: str) -> int | None:
+    """The bits that a name promises; None if it promises none."""
+    found = [int(match[1] or match[2]) for match in PROMISES.finditer(name)]
+    return found[-1] if found else None
+
+
+def broken_promise(name: str, told: Facts) -> str:
+    """What to say of a name that promises fewer bits than the weights have; empty if it holds what it promises."""
+    bits = promised_bits(name)
+    if bits is None or told.per_weight <= bits + TOLERATED:
+        return ""
+    return f"{name} is called {bits}-bit, but has {told.per_weight:.1f} bits a weight ({told.bits})"
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Keep back notes about files that are only looked at; whoever loads a model hears them."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
