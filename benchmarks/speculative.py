@@ -23,7 +23,7 @@ from statistics import median
 
 import mlx.core as mx
 
-from benchmarks.nano import LONGEST_ANSWER, as_messages
+from benchmarks.generated import LONGEST_ANSWER, as_messages
 from gemma4_mlx.api import load, load_drafter
 from gemma4_mlx.engine.drafts import MATCHED, DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
@@ -38,7 +38,7 @@ from gemma4_mlx.prompt.prompt import Prompt
 from train_nano.data import mixture
 from train_nano.data.sample import Sample
 
-LONG_TASKS = ("see", "talk", "copy", "sum", "recall", "recall of several", "tool call", "tool answer", "json")
+LONG_TASKS = ("see", "talk", "copy", "sum", "recall", "fact", "tool call", "tool answer", "json")
 """Tasks whose replies have 8 to 28 tokens in the mean; those of the others have 2 to 7."""
 
 

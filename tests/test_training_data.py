@@ -1,10 +1,26 @@
-"""What the evaluation asks is never asked in training, word for word."""
+"""What the evaluation asks, shows and says is never in training: sentences, sources, fonts, voices."""
 
 import random
+import sysconfig
+from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
-from train_nano.data import mixed, phrases, pictures, speaking, texts, tools, voices, words
+from train_nano.data import (
+    arithmetic,
+    glyphs,
+    library,
+    mixed,
+    photos,
+    phrases,
+    pictures,
+    synthesizers,
+    texts,
+    tools,
+    videos,
+    words,
+)
 
 DRAWS = 2000
 
@@ -28,10 +44,15 @@ def test_questions(task: str) -> None:
 
 def test_questions_about_a_picture_and_a_sound() -> None:
     assert not drawn([mixed._BOTH]) & drawn([mixed._HELD_BOTH])
+    assert not drawn(videos._BOTH) & drawn([videos._HELD_BOTH])
 
 
 def test_questions_that_want_json() -> None:
     assert not drawn(pictures._IN_JSON) & {plain(form) for form in pictures._HELD_IN_JSON}
+
+
+def test_differences() -> None:
+    assert not drawn(arithmetic._DIFFERENCES) & {plain(form) for form in arithmetic._HELD_DIFFERENCES}
 
 
 def test_talk() -> None:
@@ -45,7 +66,41 @@ def test_questions_to_tools(tool: tools.Tool) -> None:
     assert not trained & {plain(form.format(x="Rome")) for form in tool.held_out}
 
 
-def test_cities_things_and_voices() -> None:
+def test_cities_and_things() -> None:
     assert not set(words.CITIES) & set(words.HELD_CITIES)
     assert not set(words.THINGS) & set(words.HELD_THINGS)
-    assert not {voice.split("+")[1] for voice in voices.HELD_OUT} & set(speaking.TIMBRES)
+
+
+def test_voices() -> None:
+    assert not [name for name in synthesizers.TRAINED if "pico" in name or "asterisk" in name]
+
+
+@pytest.mark.parametrize("font", ["Roboto-Regular.ttf", "RobotoCondensed-Bold.ttf", "dkg.ttf", "Humor-Sans.ttf"])
+def test_fonts(font: str) -> None:
+    folders = ["truetype/roboto/unhinted/RobotoTTF", "truetype/fifthhorseman", "truetype/humor-sans"]
+    names = [f"{folder}/{font}" for folder in folders]
+    assert not [p for p in (*glyphs.PRINT, *glyphs.HAND) for name in names if fnmatch(name, p)]
+
+
+def test_texts_and_photos() -> None:
+    assert not set(library.LICENCES) & set(library.HELD_OUT_LICENCES)
+    root = Path(sysconfig.get_paths()["stdlib"])
+    read = {file.relative_to(root).parts[0].removesuffix(".py") for file in library._modules()}
+    assert not read & set(library.HELD_OUT_MODULES)
+    assert not [root for root in photos.SOURCES if "sci" in str(root)]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "minus", "answer"),
+    [
+        (27, 58, False, "7+8=15, 2+5+1=8, so 27 + 58 = 85."),
+        (3, 4, False, "3 + 4 = 7."),
+        (9, 991, False, "9+1=10, 0+9+1=10, 0+9+1=10, so 9 + 991 = 1000."),
+        (52, 38, True, "12-8=4, 5-3-1=1, so 52 - 38 = 14."),
+        (100, 1, True, "10-1=9, 10-0-1=9, 1-0-1=0, so 100 - 1 = 99."),
+        (38, 52, True, "52-38: 12-8=4, 5-3-1=1, so 38 - 52 = -14."),
+        (3, 8, True, "3 - 8 = -5."),
+    ],
+)
+def test_the_steps_of_sums_and_differences(a: int, b: int, minus: bool, answer: str) -> None:
+    assert arithmetic.answered(a, b, minus) == answer

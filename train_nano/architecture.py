@@ -17,10 +17,10 @@ class Architecture:
         positions: rows of the patch position table, the most patches along one side of an image.
     """
 
-    vocab: int = 1280
+    vocab: int = 2048
     hidden: int = 256
     mlp: int = 512
-    layer_types: tuple[str, ...] = (SLIDING,) * 5 + (FULL,)
+    layer_types: tuple[str, ...] = (SLIDING, SLIDING, FULL) * 2
     heads: int = 6
     head_dim: int = 32
     kv_heads: int = 2

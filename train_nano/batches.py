@@ -14,7 +14,8 @@ from train_nano import chat
 from train_nano.data.sample import Clip, Picture, Sample, Video
 from train_nano.model import Batch
 
-MICROBATCH_TOKENS = 2800
+MICROBATCH_TOKENS = 4096
+FIRST_WEIGHT = 0.5  # at least, of an answer's first token: it decides between knowing and not knowing
 KEPT_BLANKS = 0.15  # share of the media tokens showing nothing that the auxiliary loss looks at
 
 
@@ -124,7 +125,11 @@ def collate(samples: list[Encoded], encoder: Encoder, rng: random.Random | None 
         ids[row, :n], positions[row, :n], segments[row, :n] = sample.ids, sample.positions, 1
         crowd[row, :n] = sample.crowd
         weight = (n - sample.prompt) ** -0.5  # long answers count more, but not in proportion
-        targets += [(row * length + i - 1, sample.ids[i], weight) for i in range(sample.prompt, n)]
+        first = max(weight, FIRST_WEIGHT)
+        targets += [
+            (row * length + i - 1, sample.ids[i], first if i == sample.prompt else weight)
+            for i in range(sample.prompt, n)
+        ]
     vision = np.isin(ids, encoder.vision)
     starts = vision & ~np.pad(vision, ((0, 0), (1, 0)))[:, :-1]
     blocks = starts.cumsum(1) * vision

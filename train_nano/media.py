@@ -8,9 +8,9 @@ from gemma4_mlx.media.images import to_patches
 BUDGET, FRAME, RATE = 70, 640, 16000
 
 
-def patches(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+def patches(image: Image.Image, budget: int = BUDGET) -> tuple[np.ndarray, np.ndarray]:
     """An RGB picture as uint8 [n, 6912] (row, column, channel within a patch) and its (x, y) positions [n, 2]."""
-    cut = to_patches(image, BUDGET)
+    cut = to_patches(image, budget)
     return cut.pixels, cut.positions.astype(np.int64)
 
 

@@ -1,7 +1,8 @@
 """Train the nano model: NANO_WORK=folder torchrun --nproc-per-node 2 -m train_nano.train --minutes 75
 
 One process a core, each on one thread. The learning rate follows the share of `--minutes` that training has used, so
-that it reaches zero on time on any machine. A run continues from its last checkpoint; `--fresh` starts over.
+that it reaches zero on time on any machine. Minutes are processor time of one process: where other work runs beside it,
+training ends later and learns as much. A run continues from its last checkpoint; `--fresh` starts over.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from train_nano.model import Batch, Unified
 from train_nano.optim import Optimizer, decay
 from train_nano.settings import RUN, TOKENIZER
 
-POOL = 96
+POOL = 256
 AUX_WEIGHT = 0.3
 # About the weights in one microbatch: sums, so that a batch of few samples counts less.
 ANSWER_SCALE, AUX_SCALE = 60, 300
@@ -69,7 +70,7 @@ class Run:
 
     Attributes:
         step: optimizer steps so far.
-        seconds: time spent on them.
+        seconds: processor time that one process spent on them.
     """
 
     def __init__(self, folder: Path, seed: int, rank: int, weights: Path | None, fresh: bool) -> None:
@@ -138,15 +139,15 @@ def shared_progress(seconds: float, budget: float) -> float:
 
 def train(run: Run, log: Log | None, budget: float, rate: float, save_every: float) -> None:
     """Until `budget` seconds are used; one of the ranks has a log, and saves every so many seconds."""
-    last = saved = time.monotonic()
+    last, saved = time.process_time(), time.monotonic()
     while (progress := shared_progress(run.seconds, budget)) < 1:
         learned = run.learn(rate * decay(progress))
-        now = time.monotonic()
+        now = time.process_time()
         run.seconds, last = run.seconds + now - last, now
         if log:
             log.add(run, progress, *learned)
-        if log and now - saved > save_every:
-            saved = now
+        if log and time.monotonic() - saved > save_every:
+            saved = time.monotonic()
             run.save()
     if log:
         run.save()

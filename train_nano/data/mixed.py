@@ -1,12 +1,12 @@
-"""Several media in one conversation: two pictures, a picture and a sound, later turns, follow-ups."""
+"""Several media in one conversation, and conversations of several tasks."""
 
 import random
 
-from train_nano.data import sounds, texts
-from train_nano.data.glyphs import digits, printed
-from train_nano.data.phrases import ask, expand
+from train_nano.data import arithmetic, memory, pictures, refusals, sounds, texts, videos
+from train_nano.data.glyphs import digits, number, printed
+from train_nano.data.phrases import ask, expand, varied
 from train_nano.data.pictures import described
-from train_nano.data.sample import Clip, Picture, Sample, user
+from train_nano.data.sample import Clip, Picture, Sample, Video, user
 from train_nano.data.shapes import Thing, an, one_thing, to_picture
 
 _ORDER = {
@@ -25,10 +25,39 @@ def _seen(rng: random.Random) -> tuple[Picture, str, str]:
     return to_picture(rng, [thing]), kind, thing.colour if kind == "colour" else thing.shape
 
 
+_TWO = [
+    "(What is|What's|What do you see) (in|on) the two (pictures|images)?",
+    "(Describe|Caption) (both|the two) (pictures|images)(.|, please.)",
+    "(Compare|Describe) (these|the) (pictures|images).",
+]
+_WHICH = [
+    "(Which|In which) (picture|image|one) (shows|has|contains|is) (a|the) {v}?",
+    "(Where|In which picture) is the {v}?",
+    "Is the {v} in the first or (in |)the second (picture|image|one)?",
+]
+
+
+def _both_images(rng: random.Random) -> Sample:
+    """What two pictures show, or which of them shows something."""
+    things = [one_thing(rng) for _ in range(2)]
+    while things[0].shape == things[1].shape or things[0].colour == things[1].colour:
+        things[1] = one_thing(rng)
+    media: list[Picture | Clip | Video] = [to_picture(rng, [thing]) for thing in things]
+    if rng.random() < 0.5:
+        text, answer = expand(rng, rng.choice(_TWO)), f"{an(things[0].name)} and {an(things[1].name)}.".capitalize()
+    else:
+        index = rng.randrange(2)
+        shown = rng.choice([things[index].shape, things[index].name])
+        text, answer = expand(rng, rng.choice(_WHICH)).format(v=shown), ["first", "second"][index]
+    return Sample(task="two images", messages=[user(varied(rng, text), ["image", "image"])], answer=answer, media=media)
+
+
 def two_images(rng: random.Random, held_out: bool) -> Sample:
-    pictures = [_seen(rng) for _ in range(2)]
+    if not held_out and rng.random() < 0.4:
+        return _both_images(rng)
+    seen = [_seen(rng) for _ in range(2)]
     index = rng.randrange(2)
-    _, kind, answer = pictures[index]
+    _, kind, answer = seen[index]
     which = expand(rng, _ORDER["second" if index else "first"]) if not held_out else ["first", "second"][index]
     noun = rng.choice(["image", "picture", "one"])
     if kind == "number":
@@ -57,7 +86,7 @@ def two_images(rng: random.Random, held_out: bool) -> Sample:
     spelled = rng.choice(["color", "colour"]) if kind == "colour" else kind
     text = expand(rng, form).format(k=spelled, w=which, n=noun)
     return Sample(
-        task="two images", messages=[user(text, ["image", "image"])], answer=answer, media=[p[0] for p in pictures]
+        task="two images", messages=[user(text, ["image", "image"])], answer=answer, media=[p[0] for p in seen]
     )
 
 
@@ -98,22 +127,64 @@ def image_and_audio(rng: random.Random, held_out: bool) -> Sample:
     )
 
 
-def later_turn(rng: random.Random, held_out: bool) -> Sample:
-    """A turn of talk, or of another picture, before the picture that is asked about."""
-    picture, kind, answer = _seen(rng)
-    question = user(ask(rng, kind, held_out, x="object", c="colored"), ["image"])
-    media: list[Picture | Clip] = [picture]
-    if rng.random() < 0.6:
-        before = texts.talk(rng, held_out)
-        history = [before.messages[0], {"role": "assistant", "content": before.answer}]
-    else:
-        first, other, said = _seen(rng)
-        history = [
-            user(ask(rng, other, held_out, x="object", c="colored"), ["image"]),
-            {"role": "assistant", "content": said},
-        ]
-        media.insert(0, first)
-    return Sample(task="later turn", messages=[*history, question], answer=answer, media=media)
+_SINGLE = {
+    pictures.colour: 3,
+    pictures.shape: 3,
+    pictures.count: 2,
+    pictures.see: 3,
+    pictures.yes: 1,
+    number: 3,
+    sounds.speech: 4,
+    sounds.tone: 1,
+    sounds.beeps: 1,
+    sounds.hear: 1,
+    videos.motion: 1,
+    texts.talk: 6,
+    arithmetic.plain: 6,
+    memory.copy: 3,
+    refusals.strange_text: 4,
+    refusals.far_picture: 1,
+    refusals.strange_sound: 1,
+    refusals.nothing_there: 0.5,
+}
+
+
+def _turns(rng: random.Random, sample: Sample) -> list[dict]:
+    return [*sample.messages, {"role": "assistant", "content": sample.answer}]
+
+
+def _single(rng: random.Random, held_out: bool) -> Sample:
+    return rng.choices(list(_SINGLE), list(_SINGLE.values()))[0](rng, held_out)
+
+
+def conversation(rng: random.Random, held_out: bool) -> Sample:
+    """Two to four turns of any tasks; the last one is answered. A picture may come back with a second question."""
+    turns = [_single(rng, held_out) for _ in range(rng.choice([1, 1, 2, 3]))]
+    last = _single(rng, held_out)
+    if rng.random() < 0.4:
+        last = rng.choice([texts.talk, arithmetic.plain, refusals.strange_text, memory.copy])(rng, held_out)
+    messages = [message for turn in turns for message in _turns(rng, turn)]
+    media = [medium for turn in [*turns, last] for medium in turn.media]
+    return Sample(task="conversation", messages=[*messages, *last.messages], answer=last.answer, media=media)
+
+
+def remembered(rng: random.Random, held_out: bool) -> Sample:
+    """What somebody said about themselves, asked for right away or after other turns."""
+    told = [memory.about_me(rng) for _ in range(rng.choice([1, 1, 2, 3]))]
+    messages: list[dict] = []
+    media: list[Picture | Clip | Video] = []
+    for said, reply, _, _ in told:
+        messages += [user(said), {"role": "assistant", "content": reply}]
+        if rng.random() < 0.4:
+            between = _single(rng, held_out)
+            messages += _turns(rng, between)
+            media += between.media
+    if rng.random() < 0.12:
+        return Sample(task="remembered", messages=messages[:1], answer=told[0][1])
+    _, _, question, answer = rng.choice(told)
+    if len({answer.split(" ")[1] + answer.split(" ")[2] for *_, answer in told}) < len(told):
+        return remembered(rng, held_out)
+    return Sample(task="remembered", messages=[*messages, user(question)], answer=answer, media=media)
 
 
 def _facts(thing: Thing) -> dict[str, str]:

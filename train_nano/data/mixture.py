@@ -3,41 +3,49 @@
 import random
 from collections.abc import Callable
 
-from train_nano.data import calls, glyphs, mixed, pictures, sounds, texts, videos
+from train_nano.data import arithmetic, calls, glyphs, memory, mixed, pictures, refusals, sounds, texts, videos
 from train_nano.data.sample import Sample
 
 Generator = Callable[[random.Random, bool], Sample]
 
 WEIGHTS: dict[str, tuple[Generator, float]] = {
-    "colour": (pictures.colour, 14),
-    "shape": (pictures.shape, 7),
+    "colour": (pictures.colour, 9),
+    "shape": (pictures.shape, 10),
     "place": (pictures.place, 4),
-    "count": (pictures.count, 17),
-    "yes": (pictures.yes, 2),
-    "see": (pictures.see, 6),
-    "number": (glyphs.number, 13),
-    "tone": (sounds.tone, 1.5),
-    "beeps": (sounds.beeps, 4),
-    "digits": (sounds.digits, 22),
+    "count": (pictures.count, 12),
+    "yes": (pictures.yes, 7),
+    "see": (pictures.see, 9),
+    "json": (pictures.in_json, 4),
+    "number": (glyphs.number, 22),
+    "tone": (sounds.tone, 2.5),
+    "beeps": (sounds.beeps, 5),
+    "speech": (sounds.speech, 46),
     "hear": (sounds.hear, 3),
-    "motion": (videos.motion, 5),
+    "motion": (videos.motion, 3),
     "video colour": (videos.colour, 0.7),
-    "happens": (videos.happens, 1),
-    "talk": (texts.talk, 1),
-    "copy": (texts.copy, 12),
-    "sum": (texts.sum_thought, 12),
-    "small sum": (texts.sum_plain, 4),
-    "recall": (texts.recall, 5),
-    "recall of several": (texts.recall_of_several, 6),
-    "tool call": (calls.call, 18),
-    "tool answer": (calls.answer, 4),
-    "tool again": (calls.again, 8),
-    "no call": (calls.no_call, 1.5),
+    "happens": (videos.happens, 2),
+    "film with speech": (videos.with_speech, 1),
+    "talk": (texts.talk, 2.5),
+    "copy": (memory.copy, 10),
+    "sum": (arithmetic.plain, 13),
+    "sum with thought": (arithmetic.thought, 4),
+    "recall": (memory.recall, 7),
+    "fact": (memory.fact, 3),
+    "remembered": (mixed.remembered, 3),
+    "tool call": (calls.call, 14),
+    "tool answer": (calls.answer, 6),
+    "tool again": (calls.again, 5),
+    "no call": (calls.no_call, 4),
     "two images": (mixed.two_images, 4),
     "image and audio": (mixed.image_and_audio, 2),
-    "later turn": (mixed.later_turn, 1.5),
+    "conversation": (mixed.conversation, 7),
     "follow-up": (mixed.follow_up, 2),
-    "json": (pictures.in_json, 8),
+    "far picture": (refusals.far_picture, 6),
+    "near picture": (refusals.near_picture, 7),
+    "strange sound": (refusals.strange_sound, 6),
+    "strange film": (refusals.strange_film, 0.4),
+    "strange text": (refusals.strange_text, 8),
+    "nothing there": (refusals.nothing_there, 1),
 }
 SYSTEM = [
     "You are a helpful assistant.",
@@ -60,7 +68,7 @@ def vary(rng: random.Random, sample: Sample) -> Sample:
     """Some samples get a system turn, thinking switched on, or another order of text and media."""
     if rng.random() < 0.08:
         sample.messages = [{"role": "system", "content": rng.choice(SYSTEM)}, *sample.messages]
-    if rng.random() < 0.04 and sample.thought is None and not sample.tools:
+    if rng.random() < 0.03 and sample.thought is None and not sample.tools and not sample.task.startswith("sum"):
         kinds = [p["type"] for m in sample.messages if isinstance(m["content"], list) for p in m["content"]]
         sample.thought = (
             IMAGE_THOUGHT

@@ -9,6 +9,13 @@ _ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 TRAIN: dict[str, list[str]] = {
     "colour": [
+        "(What|Which) (color|colour) has the {x}?",
+        "(What|Which) (color|colour)?",
+        "(The|This) {x}(, what|: what|: which| -) (color|colour)(| is it)?",
+        "(color|colour) (pls|please)",
+        "(What|Whats) the (color|colour)(| here| of it)?",
+        "I (can't|cannot) see (color|colour)s well, what is the {x}?",
+        "(Is the {x} red, blue or something else?|How is the {x} painted?)",
         "(What|Which) (color|colour) is (the|this) {x}?",
         "(What is|What's|Tell me|Name|Give me|Give) the (color|colour) of (the|this) {x}.",
         "(The {x} is what|What's the {x}'s) (color|colour)?",
@@ -19,6 +26,12 @@ TRAIN: dict[str, list[str]] = {
         "In what (color|colour) is the {x} (drawn|painted|shown)?",
     ],
     "shape": [
+        "(What|Which) (shape|form|figure)?",
+        "What is (drawn|painted|shown) here, (which|what) shape?",
+        "(shape|form) (pls|please|?)",
+        "(Is it|Is this) a circle, a square or (what|something else)?",
+        "The (shape|form)?",
+        "(Name|Tell me) this (shape|figure|form).",
         "(What|Which) shape is (the object|this|the {c} object|it|in the picture|shown|in the image)?",
         "(What is|What's|Tell me|Name|Give me|Identify) the shape(| of the object| in the picture| in this image).",
         "(What|Which) (kind|type|sort) of shape (is this|is it|do you see|is shown)?",
@@ -27,6 +40,10 @@ TRAIN: dict[str, list[str]] = {
         "What (is the shape|shape does the object have|shape has the object)?",
     ],
     "place": [
+        "(Where|Where's|Wheres) (it|the {x})?",
+        "The {x} is where?",
+        "On (which|what) side is the {x}?",
+        "(Left, right, top or bottom|Top or bottom, left or right): where is the {x}?",
         "Where is (the|this) {x}(| in the picture| in the image| in this photo)?",
         "(In which|In what) (part|corner|area|region) (of the picture|of the image) is the {x}?",
         "(Where|At what place) (do you see|can you see|can I find) the {x}?",
@@ -36,6 +53,11 @@ TRAIN: dict[str, list[str]] = {
         "(Position|Location) of the {x}?",
     ],
     "count": [
+        "How many?",
+        "How many (of them|are there|things are there|do we have)?",
+        "(Number|Count) please.",
+        "(Can you|Could you|Please) count (the {xs}|them|all {xs})(|, please)?",
+        "{xs}: how many?",
         "How many {xs} (are there|do you see|can you see|are shown)?",
         "How many {xs} are in (the picture|the image|this picture)?",
         "(Count|Count all) the {xs}(| in the picture| in the image).",
@@ -46,6 +68,13 @@ TRAIN: dict[str, list[str]] = {
         "How many {xs} (does|can) (the|this) (picture|image) (contain|show)?",
     ],
     "number": [
+        "(What|Which) number(| is it| is this)?",
+        "(Number|Digits)?",
+        "(Can|Could) you read (this|it|that)(|, please)?",
+        "(Read|Read this|Read it|Transcribe|OCR)(| please|, please|.)",
+        "What (is|was) (written|printed|handwritten|noted) (here|there|on it)?",
+        "(What's|What is) (this|that) number?",
+        "Which (number|digits) did (I|they|somebody) write(| here)?",
         "(What|Which) number (is|do you see|can you see|is shown|is printed|is written)"
         "(| in the picture| here| in the image)?",
         "(Read|Tell me|Give me|Say|Name) the number(| in the picture| in the image| shown).",
@@ -55,6 +84,11 @@ TRAIN: dict[str, list[str]] = {
         "(What does the picture say|What number does the image show|What number does the sign show)?",
     ],
     "see": [
+        "(What's|Whats|What is) (this|that|here|it)?",
+        "(Describe|Description)(|, please|.)",
+        "What have (we|you) (got |)here?",
+        "What (is there|is there to see|did I draw)?",
+        "(Explain|Tell me about) (this|the picture|my picture|the image).",
         "(What is|What's) in (this|the) (picture|image|photo)?",
         "(Describe|Please describe|Explain|Summarize|Caption) (the|this) (image|picture|photo).",
         "(What|What things) do you see(| in the picture| in this image| here)?",
@@ -65,12 +99,19 @@ TRAIN: dict[str, list[str]] = {
         "Write a caption(| for the image| for this picture).",
     ],
     "yes": [
+        "({v}|Is it {v}), yes or no?",
+        "Yes or no: is the {x} {v}?",
+        "Is (it|this|that) {v}?",
         "(Is|Is it true that) the {x} {v}?",
         "(Is it|Would you say it is) a {v} {x}?",
         "(Is there|Do you see) a {v} {x}(| in the picture| in the image)?",
         "Does the (picture|image) show a {v} {x}?",
     ],
     "hear": [
+        "(What's|Whats|What is) (this|that) (sound|noise|clip)?",
+        "(What|Anything) (to hear|audible) (here|in it)?",
+        "(Describe|Explain) it.",
+        "What is it that I hear?",
         "What (do|can|did) you hear(| in the clip| in this recording| here)?",
         "(Describe|Please describe|Caption|Explain) (the|this) (sound|audio|recording|clip).",
         "(What is|What's) (in the|in this|on the) (audio|recording|clip|sound file)?",
@@ -80,6 +121,9 @@ TRAIN: dict[str, list[str]] = {
         "What (kind of sound|sort of sound) is this?",
     ],
     "tone": [
+        "(High|Low|Middle) or (low|high|middle)?",
+        "(Pitch|The pitch)?",
+        "(Does it sound|Is the sound|Is this sound) (high, low or in the middle|low, middle or high|high or low)?",
         "Is (the|this) (tone|sound|note|pitch) low, middle or high?",
         "(How|What is|How would you describe) the pitch(| of the tone| of this sound)(?|, low, middle or high?)",
         "(Low, middle or high|High, middle or low) (tone|pitch|note|sound)?",
@@ -89,6 +133,9 @@ TRAIN: dict[str, list[str]] = {
         "(Is the pitch|Is it) low, middle or high?",
     ],
     "beeps": [
+        "How many (beeps|times)?",
+        "(beeps|Beeps|Beep count)?",
+        "(Can|Could) you count (the beeps|them|how often it beeps)?",
         "How many (beeps|sounds|signals|tones|pips) (are there|do you hear|can you hear|are in the clip|did you hear)?",
         "(Count|Count all) the (beeps|sounds|signals|tones|pips)(| in the clip| in the recording).",
         "(What is|What's|Tell me|Give me) the number of (beeps|sounds|signals|tones|pips).",
@@ -96,6 +143,11 @@ TRAIN: dict[str, list[str]] = {
         "(Number|Count) of (beeps|sounds|signals|tones)?",
     ],
     "digits": [
+        "(Transcript|Transcription|Transcribe|Transcribe this|Transcribe it)(|.|?|, please.)",
+        "(What|What's|Whats) (did he say|did she say|was that|is he saying|is she saying|does it say)?",
+        "(Which|What) words (do you hear|are spoken|are said)?",
+        "(Write down|Type|Note) (the words|every word|what you hear|what is said).",
+        "(Please|Can you|Could you) (transcribe|write down what is said|turn it into text)(| please)?",
         "(Transcribe|Write down|Type|Note) (the|this) "
         "(speech|audio|recording|clip|speech segment|digits|spoken digits|numbers).",
         "(What|Which) (digits|numbers|number) (are spoken|is spoken|do you hear|does the voice say|is said|are said)?",
@@ -106,6 +158,10 @@ TRAIN: dict[str, list[str]] = {
         "(Speech to text|Transcribe|Transcription), please.",
     ],
     "motion": [
+        "(Left or right, up or down|Up, down, left or right)?",
+        "(Which|What) (way|direction)?",
+        "(It|The {x}) (moves|goes) where?",
+        "Where (is it going|does it go|is it heading|did it go)?",
         "(Which|What|In which|In what) (direction|way) (does|did) the {x} (move|go|travel)?",
         "(Where|Which way) (does|is|did) the {x} (move|moving|go|going) (to|)?",
         "(What is|What's|Name|Tell me|Give) the direction of (the motion|motion|the movement|the {x}).",
@@ -114,6 +170,9 @@ TRAIN: dict[str, list[str]] = {
         "(Direction|Motion|Movement) of the {x}?",
     ],
     "happens": [
+        "(What's|Whats) (happening|going on)(| here| in it)?",
+        "What (happens|happened)(| here)?",
+        "(Describe|Summarize)(| it|, please|.)",
         "What (happens|is happening|is going on|goes on) in (the|this) (video|clip|movie)?",
         "(Describe|Please describe|Summarize|Caption|Explain) (the|this) (video|clip|movie).",
         "What (do|can) you see in (the|this) (video|clip|movie)?",
@@ -122,6 +181,11 @@ TRAIN: dict[str, list[str]] = {
         "What does the (video|clip) show?",
     ],
     "copy": [
+        "(echo|repeat|say|copy): {x}",
+        "(Say|Repeat|Write|Copy) (this |)(word for word|exactly|unchanged|verbatim): {x}",
+        "(Please |)(repeat|copy) (the|this) (sentence|line|text|code|passage)(| below)(:|.) {x}",
+        "(Copy|Repeat|Write) the following (text|line|sentence|code|words):\n{x}",
+        "{x}\n\n(Repeat|Copy) the text above.",
         "(Would|Will|Can) you (please |)(repeat|say|write|copy|echo|type) (this|the following|that|it)"
         "(| for me| once more| again| back): {x}",
         "(Text|Words|Input|Message|Sentence|Line) to (repeat|copy|echo|write): {x}",
@@ -136,6 +200,11 @@ TRAIN: dict[str, list[str]] = {
         "{x}\n(Repeat|Say|Copy|Write) (that|this|it)(| again).",
     ],
     "sum": [
+        "{a} and {b}, how much (is that|together)?",
+        "(whats|what is|how much is) {a}+{b}",
+        "{a} + {b} = ?",
+        "(Please add|Add) {b} to {a}.",
+        "(Could|Can) you (add|sum) {a} and {b}(| please)?",
         "(What is|What's|Calculate|Compute|Give me|Tell me) {a} (plus|+|and) {b}(?|.|)",
         "(Add|Add up|Sum|Sum up) {a} (and|to|plus|+) {b}.",
         "(What is|What's|Find|Give) the (sum|total) of {a} and {b}(?|.)",
@@ -147,6 +216,10 @@ TRAIN: dict[str, list[str]] = {
         "I have {a} (apples|coins|books) and (get|buy|find) {b} more. How many (do I have|are there)?",
     ],
     "recall": [
+        "{x}: (which|what) (code|number)?",
+        "(What|What's|Whats) the (code|number)(| again), the one (of|for) the {x}?",
+        "I forgot the (code|number) (of|for) the {x}(.|, what was it?)",
+        "(According to the text|In the text above), (what|which) (code|number) (does the {x} have|has the {x})?",
         "(What is|What's|Tell me|Give me) the (code|number) (of|for) (the |){x}(?|.)",
         "(Which|What) (code|number) (does|did) (the |){x} have?",
         "(What code|Which number) (belongs|goes) to (the |){x}?",
@@ -214,8 +287,31 @@ HELD: dict[str, list[str]] = {
     ],
 }
 
-_OPENERS = ["Please answer: ", "Tell me: ", "Question: ", "Hi! ", "Hello. ", "OK, ", "Look closely. ", "Now "]
-_CLOSERS = [" Answer briefly.", " Answer in one word.", " Thanks!", " Be brief.", " Please.", " Just the answer."]
+_OPENERS = [
+    "please ",
+    "Pls ",
+    "Hey, ",
+    "Quick question: ",
+    "So, ",
+    "Please answer: ",
+    "Tell me: ",
+    "Question: ",
+    "Hi! ",
+    "Hello. ",
+    "OK, ",
+    "Look closely. ",
+    "Now ",
+]
+_CLOSERS = [
+    " Answer briefly.",
+    " Answer in one word.",
+    " Thanks!",
+    " Be brief.",
+    " Please.",
+    " Just the answer.",
+    " pls",
+    " Thank you.",
+]
 
 
 def expand(rng: random.Random, grammar: str) -> str:
@@ -261,14 +357,32 @@ def ask(rng: random.Random, task: str, held_out: bool, **slots: object) -> str:
     text = _training_form(rng, task).format(**slots)
     if task == "copy":
         return text
-    text = varied(rng, text)
-    return text.lower().rstrip(".?") if rng.random() < 0.08 else text
+    return varied(rng, text)
 
 
 def varied(rng: random.Random, text: str) -> str:
-    """Some questions get an opener or a closer."""
+    """As people type: some questions get an opener or a closer, lose capitals and marks, or have a letter wrong."""
     if rng.random() < 0.12:
         text = rng.choice(_OPENERS) + text
     if rng.random() < 0.12:
         text += rng.choice(_CLOSERS)
-    return text
+    if rng.random() < 0.2:
+        text = text.lower()
+    if rng.random() < 0.2:
+        text = text.rstrip(" .?!") + rng.choice(["", "", "", "??", "...", " ?", "!"])
+    return mistyped(rng, text) if rng.random() < 0.1 else text
+
+
+def mistyped(rng: random.Random, text: str) -> str:
+    """One letter of one longer word doubled, lost, wrong or swapped with the next; figures and names stay."""
+    words = text.split(" ")
+    long = [i for i, word in enumerate(words) if len(word) > 3 and word.isalpha() and word.islower()]
+    if not long:
+        return text
+    at = rng.choice(long)
+    word = words[at]
+    i = rng.randrange(1, len(word) - 1)
+    kind = rng.randrange(4)
+    middle = [word[i] * 2, "", rng.choice("abcdefghijklmnopqrstuvwxyz"), word[i + 1] + word[i]][kind]
+    words[at] = word[:i] + middle + word[i + (2 if kind == 3 else 1) :]
+    return " ".join(words)

@@ -7,14 +7,16 @@ import numpy as np
 from PIL import Image
 
 from train_nano import media
+from train_nano.data.outlines import SHAPES
+from train_nano.data.vocabulary import VOCABULARY
 
 END = "<turn|>"
 
-# Auxiliary classes of a media token: 0 nothing, then characters, shapes, spoken digits, and "a tone sounds here".
-CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
-SHAPE_CLASS = 1 + len(CHARACTERS)
-DIGIT_CLASS = SHAPE_CLASS + 16
-TONE_CLASS = DIGIT_CLASS + 10
+# Auxiliary classes of a media token: 0 nothing, then figures, shapes, spoken words, and "a tone sounds here".
+FIGURES = "0123456789"
+SHAPE_CLASS = 1 + len(FIGURES)
+WORD_CLASS = SHAPE_CLASS + len(SHAPES) + 1  # one more for shapes without a name
+TONE_CLASS = WORD_CLASS + len(VOCABULARY)
 AUX_CLASSES = TONE_CLASS + 1
 
 
@@ -67,9 +69,9 @@ class Sample:
     jumps: bool = False
 
 
-def picture(image: Image.Image, marks: list[tuple[float, float, int]]) -> Picture:
+def picture(image: Image.Image, marks: list[tuple[float, float, int]], budget: int = media.BUDGET) -> Picture:
     """Cut an image; `marks` are (x, y, auxiliary class) with x, y as fractions of the image."""
-    patches, xy = media.patches(image)
+    patches, xy = media.patches(image, budget)
     columns, rows = xy.max(0) + 1
     aux = np.zeros(len(patches), np.int64)
     for x, y, kind in marks:

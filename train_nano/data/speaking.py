@@ -1,4 +1,4 @@
-"""Digits spoken by espeak-ng inside this process, a new clip at every call.
+"""Words spoken by espeak-ng inside this process, a new clip at every call.
 
 The library is called through ctypes because the command line does not tell where a word starts.
 """
@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 import soxr
 
-from train_nano.data.voices import NAMES, trimmed
+from train_nano.data.vocabulary import Utterance
+from train_nano.data.voices import trimmed
 from train_nano.media import RATE
 
 # "en" is Great Britain: the library knows no "en-gb", and the command line reads "en-gb+f2" as "en-gb" without f2.
@@ -20,7 +21,7 @@ m1 m2 m4 m5 m7 m8 f1 f3 f4 f5 max linda steph steph2 anika antonio aunty belinda
 kaukovalta marcelo michel miguel paul pedro quincy rob robert sandro shelby travis victor zac Alex Alicia Andrea Andy
 Annie Denis Diogo Gene Henrique Hugo Jacky Lee Marco Mario Michael Nguyen
 """
-TIMBRES = ["", *_VARIANTS.split()]  # no klatt voices and no Mike: near the held-out klatt2 and m3
+TIMBRES = ["", *_VARIANTS.split()]
 _SYNCHRONOUS, _UTF8, _WORD_EVENT = 2, 1, 1
 _SPEED, _PITCH, _RANGE, _WORD_GAP = 1, 3, 4, 7
 
@@ -76,13 +77,13 @@ def _speaker() -> Speaker:
     return Speaker()
 
 
-def spoken(rng: random.Random, digits: str) -> tuple[np.ndarray, np.ndarray]:
-    """`digits` in any voice of training, float32 at 16 kHz without silence at the ends, and where each one starts."""
+def spoken(rng: random.Random, said: Utterance) -> tuple[np.ndarray, np.ndarray]:
+    """`said` in any voice of training, float32 at 16 kHz without silence at the ends, and where each word starts."""
     alike = rng.choice([" ", " ", ", "])
     mixed = rng.random() < 0.3
-    text = NAMES[int(digits[0])]
-    for digit in digits[1:]:
-        text += (rng.choice([" ", ", "]) if mixed else alike) + NAMES[int(digit)]
+    text = " ".join(said.items[0].spoken)
+    for item in said.items[1:]:
+        text += (rng.choice([" ", ", "]) if mixed else alike) + " ".join(item.spoken)
     settings = {
         _SPEED: rng.randint(115, 220),
         _PITCH: rng.randint(20, 80),
@@ -91,7 +92,7 @@ def spoken(rng: random.Random, digits: str) -> tuple[np.ndarray, np.ndarray]:
     }
     timbre = rng.choice(TIMBRES)
     sound, starts = _speaker().say(text, f"{rng.choice(ACCENTS)}{'+' if timbre else ''}{timbre}", settings)
-    if len(starts) != len(digits):  # once in thousands of clips a word is not told
-        return spoken(rng, digits)
+    if len(starts) != len(said.words):  # once in thousands of clips a word is not told
+        return spoken(rng, said)
     kept, cut = trimmed(sound)
     return kept, starts - cut

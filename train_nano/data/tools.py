@@ -1,4 +1,7 @@
-"""Tools about a place or a name: how they are declared, how people ask for them, what they return."""
+"""Four tools that everybody knows, under many names: their declarations, how people ask, what they return.
+
+`anytools.py` makes up others.
+"""
 
 import random
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Any
 from train_nano.data import words
 from train_nano.data.phrases import expand, framed, varied
 
+SHORT = ["(And|What about|How about|And what about|And for|And in) {x}?", "(Now|Then|And now) {x}(.|, please.)"]
 CONDITIONS = ["sunny", "cloudy", "rainy", "windy", "snowy", "foggy"]
 
 
@@ -27,6 +31,15 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A question to a tool: its text, the arguments of the call, and what it is about."""
+
+    text: str
+    arguments: dict[str, Any]
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class Declared:
     """A tool under one name."""
 
@@ -34,6 +47,20 @@ class Declared:
     name: str
     purpose: str
     argument: str
+
+    def ask(self, rng: random.Random, held_out: bool, same: str | None = None) -> Request:
+        """A question, about the same place or name as another one if it is given."""
+        found = same or about(rng, self.tool, held_out)
+        return Request(question(rng, self.tool, found, held_out), {self.argument: found}, found)
+
+    def short(self, rng: random.Random, held_out: bool) -> Request:
+        """A question that goes on from the one before it."""
+        found = about(rng, self.tool, held_out)
+        return Request(expand(rng, rng.choice(SHORT)).format(x=found), {self.argument: found}, found)
+
+    def respond(self, rng: random.Random, request: Request) -> tuple[Any, str]:
+        """(what the tool returns, the answer)."""
+        return response(rng, self.tool, request.about)
 
     def declaration(self) -> dict[str, Any]:
         properties = {self.argument: {"type": "string", "description": f"The {self.argument}"}}
@@ -164,7 +191,9 @@ def question(rng: random.Random, tool: Tool, place: str, held_out: bool) -> str:
         if rng.random() < 0.55:
             form = expand(rng, rng.choice(tool.questions))
         if form not in tool.held_out:
-            return varied(rng, form.format(x=place))
+            text = form.format(x=place)
+            casual = varied(rng, text)
+            return casual if place in casual else text
 
 
 def response(rng: random.Random, tool: Tool, place: str) -> tuple[Any, str]:

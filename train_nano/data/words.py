@@ -3,11 +3,12 @@
 import random
 
 
-def _list(text: str, separator: str | None = None) -> list[str]:
+def listed(text: str, separator: str | None = None) -> list[str]:
+    """The words of a text, or its parts between separators."""
     return [" ".join(item.split()) for item in text.split(separator)]
 
 
-CITIES = _list(
+CITIES = listed(
     """
 Oslo Paris Berlin Madrid Rome Vienna Prague Warsaw Athens Lisbon Dublin London Zurich Geneva Basel Bern Hamburg
 Munich Cologne Lyon Nice Turin Milan Naples Venice Porto Seville Bilbao Krakow Riga Tallinn Vilnius Helsinki
@@ -20,7 +21,7 @@ Ankara Izmir Sofia Skopje Zagreb Split Belgrade Budapest Graz Linz Salzburg Ghen
 Rotterdam
 """
 )
-CITIES += _list(
+CITIES += listed(
     """
 Marrakesh Fez Rabat Tangier Alexandria Luxor Khartoum Kinshasa Luanda Maputo Windhoek Gaborone Bamako Abuja Kano
 Ibadan Monrovia Freetown Conakry Lome Cotonou Niamey Ouagadougou Djibouti Mogadishu Antananarivo Tbilisi Yerevan
@@ -40,7 +41,7 @@ Puebla Tijuana Cancun Managua Tegucigalpa Panama Medellin Cali Guayaquil Cusco A
 Mendoza Curitiba Salvador Fortaleza Manaus Belem Adelaide Canberra Cairns Wellington Christchurch Dunedin Suva Apia
 """
 )
-NAMES = _list(
+NAMES = listed(
     """
 Anna Ben Carla David Emma Felix Grace Henry Ida Jack Karen Leo Maria Noah Olga Paul Quentin Rosa Simon Tina Ursula
 Victor Wendy Xavier Yara Zoe Alice Bruno Clara Dennis Elena Frank Gloria Hugo Irene Jonas Kate Liam Mia Nora Oscar
@@ -50,29 +51,29 @@ George Kevin Brian Edward Ronald Timothy Jason Smith Jones Brown Miller Wilson M
 Clark Lewis Walker Hall Young King Wright Baker Hill Green
 """
 )
-HELD_CITIES = _list(
+HELD_CITIES = listed(
     """
 Amsterdam Barcelona Stockholm Copenhagen Brussels Valencia Marseille Bordeaux Leipzig Dresden Sapporo Melbourne
 Brisbane Nashville Orlando Vancouver Casablanca Reykjavik Bucharest Florence
 """
 )
-OWNERS = _list(
+OWNERS = listed(
     """
 blue red green yellow old new small large wooden iron front back north south east west upper lower silver golden
 """
 )
-THINGS = _list(
+THINGS = listed(
     """
 door gate box safe locker garage tower vault bridge office shed boat room cabin library cellar attic garden
 train museum
 """
 )
-HELD_THINGS = _list(
+HELD_THINGS = listed(
     """
 lighthouse kitchen barn school
 """
 )
-PLAIN_WORDS = _list(
+PLAIN_WORDS = listed(
     """
 apple river stone cloud paper house garden window table light bread water green silver morning evening summer
 winter music letter number pencil bottle basket forest island mountain valley village bridge street market
@@ -80,28 +81,28 @@ flower butter sugar pepper candle mirror carpet blanket pillow hammer ladder eng
 eagle falcon salmon turtle spider monkey donkey
 """
 )
-_SUBJECTS = _list(
+_SUBJECTS = listed(
     """
 The baker, A farmer, The teacher, My neighbour, The captain, A young girl, The old man, The doctor, A student,
 The painter, Our guide
 """,
     ",",
 )
-_VERBS = _list(
+_VERBS = listed(
     """
 walked to, looked at, wrote about, painted, visited, talked about, waited near, left, remembered, described,
 cleaned, liked
 """,
     ",",
 )
-_OBJECTS = _list(
+_OBJECTS = listed(
     """
 the market, the river, a long letter, the harbour, an empty street, the hills, the station, a small house, the
 forest, the sea
 """,
     ",",
 )
-_TIMES = _list(
+_TIMES = listed(
     """
 in the morning, at noon, last summer, after the rain, every day, on Monday, before dinner, in winter, late at
 night, today
@@ -110,12 +111,12 @@ night, today
 )
 
 
-_ONSETS = _list(
+_ONSETS = listed(
     "b bl br c ch cl cr d dr f fl fr g gl gr gh h j k kl kr l m n p ph pl pr qu r s sc sch sh sk sl sm sn sp st str"
     " sv sw t th tr tw v w wh x y z zh"
 )
-_VOWELS = _list("a e i o u a e i o u a e i o u ai au ay ea ee ei eu ey ia ie io oa oo ou ua ue ui y aa oe")
-_CODAS = _list("n r l s t m d k b g p x th ch ck ng nt nd st rt rd rg lt ll ss sk rk ns ff rs nk mp ld h w v z")
+_VOWELS = listed("a e i o u a e i o u a e i o u ai au ay ea ee ei eu ey ia ie io oa oo ou ua ue ui y aa oe")
+_CODAS = listed("n r l s t m d k b g p x th ch ck ng nt nd st rt rd rg lt ll ss sk rk ns ff rs nk mp ld h w v z")
 
 
 def syllable(rng: random.Random) -> str:
