@@ -3,15 +3,15 @@
 Its own file because huggingface_hub begins a file anew if the process that downloaded it has ended.
 """
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.files import try_lock
 
 LARGE = 10_000_000  # bytes; smaller files are soon downloaded again
 SUFFIX = ".gemma4_mlx.incomplete"
@@ -24,7 +24,7 @@ def download_large(repo: str, file: str, commit: str, blobs: Path) -> None:
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     url = hf_hub_url(repo, file, revision=commit)
     known = get_hf_file_metadata(url)
@@ -48,13 +48,8 @@ def download_large(repo: str, file: str, commit: str, blobs: Path) -> None:
 def _sole_writer(part: Path, file: str) -> Iterator[BinaryIO]:
     """The file to append to, locked if the disk can lock. Raise GemmaError if another process has it."""
     with part.open("ab") as handle:
-        try:
-            with suppress(NotImplementedError):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GemmaError(f"{file}: another process downloads it; wait for that") from None
-        except OSError:  # network volumes refuse locks
-            pass
+        if not try_lock(handle.fileno(), file):
+            raise GemmaError(f"{file}: another process downloads it; wait for that")
         yield handle
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gemma4_mlx.engine.memory import working_set
+from gemma4_mlx.engine.memory import budget
 from gemma4_mlx.engine.plan import GB, Need, module_bytes, need
 from gemma4_mlx.errors import LOGGER
 from gemma4_mlx.measure.shapes import published_config
@@ -40,7 +40,7 @@ class Facts:
 
 def facts(model: Gemma4Unified | Drafter, memory_limit: str | None) -> Facts:
     """The facts of a model whose weights may be on disk or nowhere. Raise UsageError for a wrong limit."""
-    limit = working_set(memory_limit)
+    limit = budget(memory_limit).limit
     weights = module_bytes(model)
     if isinstance(model, Drafter):
         fits = "beside its model"
@@ -61,7 +61,7 @@ def fits_text(asked: Need) -> str:
 
 def fits_by_bytes(count: int, memory_limit: str | None) -> str:
     """Whether weights of so many bytes leave room for anything, by the published model's sizes. Raise UsageError."""
-    limit = working_set(memory_limit)
+    limit = budget(memory_limit).limit
     config = published_config()
     return fits_text(Need(config=config, weights=count, itemsize=2, chunk=CHUNK, kv_group_size=GROUP, limit=limit))
 
