@@ -60,6 +60,7 @@ def test_ctrl_c_at_any_call_of_the_start_is_quiet(at: int) -> None:
 def test_every_command_begins_so() -> None:
     for path in sorted((ROOT / "gemma4_mlx" / "commands").glob("*.py")):
         if "def main(" in path.read_text():
-            entry = (ROOT / "gemma4_mlx" / path.name).read_text()
+            name = "__main__.py" if path.stem == "main" else path.name
+            entry = (ROOT / "gemma4_mlx" / name).read_text()
             assert f'start("{path.stem}")' in entry
     assert start.EXIT_INTERRUPTED == 130

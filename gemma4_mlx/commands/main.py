@@ -24,16 +24,12 @@ COMMANDS: Mapping[str, str] = {
 OF_THEIR_OWN = ("chat", "generate", "convert", "bench", "doctor")
 """Commands that are also started as `python -m gemma4_mlx.COMMAND`, and make their own parser."""
 
-EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+EXIT_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that is named first; return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return dispatch(_program(), words)
-    except KeyboardInterrupt:  # while a command is imported: a command that runs sees to it itself
-        return EXIT_INTERRUPTED
+    return dispatch(_program(), list(sys.argv[1:] if argv is None else argv))
 
 
 def dispatch(program: str, words: Sequence[str]) -> int:
