@@ -16,6 +16,7 @@ from PIL import Image
 
 import gemma4_mlx
 import gemma4_mlx.api
+from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.engine.generation import Response, memory_need
 from gemma4_mlx.engine.options import GenerationOptions
 from gemma4_mlx.errors import DoesNotFitError, GemmaError, UsageError
@@ -156,14 +157,13 @@ def test_question_with_media_and_messages_are_the_same(both: tuple) -> None:
         gemma4_mlx.generate(*both, messages, images=[SQUARE])
 
 
-def test_reply_is_limited_by_the_context(both: tuple) -> None:
-    model, processor = both
-    longest = model.config.text.max_position_embeddings
-    ids = processor.prompt([{"role": "user", "content": "x"}]).ids
+def test_reply_is_limited_by_the_context(tmp_path: Path) -> None:
+    both = gemma4_mlx.load(write_checkpoint(tmp_path / "short", tiny_config(max_position_embeddings=300)))
+    ids = both[1].prompt([{"role": "user", "content": "x"}]).ids
     pieces = list(
-        gemma4_mlx.stream_generate(*both, "x" * (longest - len(ids) - 2), max_tokens=50, temperature=0, eos_ids=())
+        gemma4_mlx.stream_generate(*both, "x" * (300 - len(ids) - 2), max_tokens=50, temperature=0, eos_ids=())
     )
-    assert pieces[-1].prompt_tokens + pieces[-1].generation_tokens == longest
+    assert pieces[-1].prompt_tokens + pieces[-1].generation_tokens == 300
 
 
 def test_reply_is_limited_by_max_kv_size(both: tuple) -> None:

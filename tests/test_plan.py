@@ -163,11 +163,11 @@ print(json.dumps([plan.total, mx.get_peak_memory()]))
 """
 
 
-SCORES = 4 * 512 * 2500 * 4
+SCORES = 4 * 512 * 1500 * 4
 """Four heads, a chunk, and the longest prompt's keys in float32: a CPU adds plain scores up in place, a GPU can't."""
 
 
-@pytest.mark.parametrize(("context", "bits", "in_place"), [(600, 0, 0), (2500, 0, SCORES), (600, 8, 0)])
+@pytest.mark.parametrize(("context", "bits", "in_place"), [(600, 0, 0), (1500, 0, SCORES), (600, 8, 0)])
 def test_predictions_are_within_five_percent_of_real_peaks(wide: Path, context: int, bits: int, in_place: int) -> None:
     command = [sys.executable, "-c", MEASURE, str(wide), str(context), str(bits)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

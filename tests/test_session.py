@@ -323,7 +323,7 @@ EDITS = st.lists(
 
 
 @given(EDITS, st.integers(0, 3))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_any_edits_of_the_history_are_answered_as_if_it_was_new(
     model: Gemma4Unified, edits: list[tuple[int, list[str], int, int, bool]], seed: int
 ) -> None:

@@ -21,20 +21,34 @@ from gemma4_mlx.prompt.tools import Tool
 pytest.importorskip("mcp")
 
 SERVER = """
-from mcp.server import MCPServer
+import json, sys
 
-server = MCPServer("test")
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = {"name": "get_weather", "description": "Get the weather in a city.", "inputSchema": SCHEMA}
 
-@server.tool()
-def get_weather(city: str) -> str:
-    "Get the weather in a city."
+def get_weather(city):
     print("asked", city, file=open(r"{log}", "a"))
     if city == "Oslo":
-        raise ValueError("no such station")
-    return "17 degrees, sunny"
+        return {"content": [{"type": "text", "text": "no such station"}], "isError": True}
+    return {"content": [{"type": "text", "text": "17 degrees, sunny"}]}
 
-server.run()
+def initialize(version):
+    return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "test", "version": "1"}}
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    method, given = asked["method"], asked.get("params") or {}
+    if method == "initialize":
+        answer = initialize(given["protocolVersion"])
+    elif method == "tools/call":
+        answer = get_weather(**given["arguments"])
+    else:
+        answer = {"tools": [TOOL]} if method == "tools/list" else {}
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": answer}), flush=True)
 """
+"""Without the mcp package, whose import would be most of the time."""
+
 ROME, BERLIN, OSLO = (f"What is the weather in {city}?" for city in ("Rome", "Berlin", "Oslo"))
 ANSWER = "It is 17 degrees and sunny in Rome."
 
