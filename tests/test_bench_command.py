@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from gemma4_mlx.commands import bench
@@ -56,7 +57,16 @@ def test_bounds_alone_need_no_checkpoint(capsys: pytest.CaptureFixture[str], mon
         (["-r", "-1"], "-r must be"),
         (["--prefill-step-size", "0"], "--prefill-step-size from 1"),
         ([*QUICK, "-n", "0", "--drafting"], "drafting is measured in a reply, and -n 0 asks for none"),
-        (["--plot", "/nowhere/out.png"], "--plot /nowhere/out.png: there is no such folder"),
+        (["--plot", "/nowhere/out.png"], "--plot /nowhere/out.png: the picture can't be written (there is no folder"),
+        (["--plot", "/tmp"], "--plot /tmp: the picture can't be written (it is a folder); name it .png, .svg or .pdf"),
+        (
+            ["--plot", "out.nonsense"],
+            "--plot out.nonsense: the picture can't be written (no format is called nonsense)",
+        ),
+        (["--plot", "/dev/null"], "--plot /dev/null: the picture can't be written (it is a device or a pipe)"),
+        (["-p", "0", "-n", "0"], "-p 0 and -n 0 leave nothing to measure"),
+        (["-p", "0,0", "-n", "0", "--no-first-token"], "-p 0 and -n 0 leave nothing to measure"),
+        (["-m", "nano", "-p", "0", "-n", "0", "--roofline"], "-p 0 and -n 0 leave nothing to measure"),
         ([*QUICK, "-d", "131072"], "pp8 @ d131072: more than the model's context of 131072 tokens"),
     ],
 )
@@ -118,8 +128,80 @@ def test_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     pytest.importorskip("matplotlib")
     assert main([*QUICK, "--plot", str(tmp_path / "out.png")]) == 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    assert main([*QUICK, "--plot", str(tmp_path / "out.nonsense")]) == 1
-    assert "the picture can't be written" in capsys.readouterr().err
+
+
+def test_each_length_has_a_line_of_its_own_in_the_picture() -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from gemma4_mlx.measure import plot
+    from gemma4_mlx.measure.report import Row
+
+    lengths, depths = (16, 128, 512, 1024, 2048), (0, 1000)
+    rows = [
+        Row(f"{kind}{tokens}", "tokens/s", [1.0, 2.0], 1, tokens, depth)
+        for kind in ("pp", "tg")
+        for tokens in lengths
+        for depth in depths
+    ]
+    axes = Figure().subplots()
+    plot._draw_speed(axes, rows)
+    handles, labels = axes.get_legend_handles_labels()
+    assert labels == [
+        *(f"reading the prompt (pp{tokens})" for tokens in lengths),
+        *(f"writing the reply (tg{tokens})" for tokens in lengths),
+    ]
+    looks = {(line[0].get_color(), line[0].get_marker()) for line in handles}
+    assert len(looks) == 2 * len(lengths)
+    assert len({line[0].get_linestyle() for line in handles[:4]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["-m", "/nowhere/model"], "/nowhere/model: no such folder"),
+        (["-m", "{folder}"], "no config.json there"),
+        (["-m", "nano", "--draft-model", "/nowhere/drafter"], "/nowhere/drafter: no such folder"),
+        (["-m", "nano", "--draft-model", "{folder}"], "no config.json there"),
+        (["-m", "nano", "--plot", "/nowhere/a.png"], "there is no folder /nowhere"),
+        (["-m", "nano", "--plot", "{folder}/a.txt"], "no format is called txt"),
+    ],
+)
+def test_wrong_paths_are_told_before_anything_is_printed_loaded_or_measured(
+    options: list[str],
+    what: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bench, "roofline_tables", lambda *_: pytest.fail("bounds were counted"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("a model was loaded"))
+    given = [option.replace("{folder}", str(tmp_path)) for option in options]
+    assert main(["--roofline", *given]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert what in err
+
+
+def test_a_drafter_of_another_model_is_told_before_anything_is_measured(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "add_rows", lambda *_: pytest.fail("something was measured"))
+    assert main(["-m", str(tiny_folder), *QUICK[2:], "--draft-model", "nano"]) == 1
+    assert "the drafter was made for another model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "limits"), [([], [11_250_572, 0]), (["--no-wire"], [])])
+def test_memory_is_wired_while_it_is_measured(
+    options: list[str], limits: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[int] = []
+    info = {"max_recommended_working_set_size": 10_900_000_000, "memory_size": 16 * 2**30}
+    monkeypatch.setattr(mx, "device_info", lambda: info)
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    monkeypatch.setattr(mx, "set_wired_limit", lambda size: told.append(size) or 0)
+    assert main([*QUICK, *options]) == 0
+    assert told == pytest.approx(limits, rel=0.1)
 
 
 @pytest.mark.parametrize("command", ["bench", "doctor"])

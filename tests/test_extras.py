@@ -17,7 +17,7 @@ import gemma4_mlx
 from gemma4_mlx.checkpoint.hub import resolve
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.mcp import open_servers
-from gemma4_mlx.measure.plot import require_matplotlib
+from gemma4_mlx.measure.plot import check_picture
 from gemma4_mlx.media.images import load_image
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,7 @@ def start_servers(_: Path) -> None:
         ("heic", "pillow_heif", lambda _: load_image(HEIC), "bytes: HEIC images"),
         ("kaggle", "kagglehub", lambda _: resolve("kaggle:a/b/c/d"), "kaggle:a/b/c/d: models on Kaggle"),
         ("mcp", "mcp", start_servers, "MCP servers"),
-        ("plot", "matplotlib", lambda _: require_matplotlib(), "plots"),
+        ("plot", "matplotlib", lambda folder: check_picture(folder / "plot.png"), "plots"),
     ],
 )
 def test_a_missing_package_is_named_with_the_version_of_its_extra(

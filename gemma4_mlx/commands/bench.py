@@ -59,6 +59,7 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     what.add_argument(
         "--roofline", action="store_true", help="bounds for Apple's chips and for this machine; only these with -r 0"
     )
+    what.add_argument("--no-wire", action="store_true", help="on a Mac, let macOS swap memory at any time")
     output = parser.add_argument_group("output")
     output.add_argument("-o", choices=("md", "csv", "json"), default="md", help="format on stdout (md)")
     output.add_argument("--plot", type=Path, metavar="FILE", help="also draw a picture: speed, memory, first token")
@@ -69,12 +70,9 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
 def bench(args: argparse.Namespace) -> int:
     """Checks, loads, measures, prints. Ctrl-C prints the rows that are done."""
     check_usage(args)
-    if args.plot:
-        from gemma4_mlx.measure.plot import require_matplotlib
-
-        require_matplotlib()
     choice = chosen(args.model)
     name = choice.name if choice.named_by else None
+    check_paths(args, name)
     if args.roofline and args.o == "md":
         print(roofline_tables(args, name), flush=True)
     if args.r == 0:
@@ -90,10 +88,27 @@ def check_usage(args: argparse.Namespace) -> None:
         raise UsageError("-r must be from 0 up and --prefill-step-size from 1 up")
     if args.r == 0 and not (args.roofline and args.o == "md" and not args.plot):
         raise UsageError("-r 0 measures nothing: it goes with --roofline, which prints Markdown only")
+    if args.r and not max(*args.p, *args.n):
+        raise UsageError("-p 0 and -n 0 leave nothing to measure: give one of them a number of tokens")
     if (args.drafting or args.draft_model) and not max(args.n):
         raise UsageError("drafting is measured in a reply, and -n 0 asks for none")
-    if args.plot and not args.plot.expanduser().parent.is_dir():
-        raise UsageError(f"--plot {args.plot}: there is no such folder; make it first")
+
+
+def check_paths(args: argparse.Namespace, name: str | None) -> None:
+    """Raise GemmaError for a model, a drafter or a picture that can't be read or written: before a long run."""
+    from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
+    from gemma4_mlx.checkpoint.load import open_drafter
+    from gemma4_mlx.config import ModelConfig
+
+    if args.plot:
+        from gemma4_mlx.measure.plot import check_picture
+
+        args.plot = args.plot.expanduser()
+        check_picture(args.plot)
+    if args.draft_model:
+        open_drafter(resolve_drafter(args.draft_model, offline=args.offline))
+    if name:
+        ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
 
 
 def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
@@ -113,6 +128,8 @@ def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
 def measure(args: argparse.Namespace, name: str) -> int:
     """Loads the checkpoint, makes the rows and prints them."""
     from gemma4_mlx.checkpoint.hub import resolve
+    from gemma4_mlx.engine.device_errors import device_errors_named
+    from gemma4_mlx.engine.memory import wired
     from gemma4_mlx.measure.chips import machine_limits
     from gemma4_mlx.measure.machine import this_machine
     from gemma4_mlx.measure.report import Report
@@ -124,11 +141,14 @@ def measure(args: argparse.Namespace, name: str) -> int:
     drafter = given_drafter(args)
     terminal.status("loading the model")
     subject = load_subject(resolve(name, revision=args.revision, offline=args.offline), name, setup, jobs)
+    if drafter is not None:
+        drafter.check(subject.model)
     limits = machine_limits(machine.chip, subject.dtype) if args.roofline else None
     started = datetime.now(UTC).isoformat(timespec="seconds")
     report = Report(machine, subject.checkpoint, started, limits=None if limits is None else limits.source)
     try:
-        code = add_rows(args, subject, report, jobs, setup, terminal, limits, drafter)
+        with device_errors_named(), wired(subject.plan, not args.no_wire):
+            code = add_rows(args, subject, report, jobs, setup, terminal, limits, drafter)
     except GemmaError:
         if report.rows:
             print(report.text(args.o), flush=True)

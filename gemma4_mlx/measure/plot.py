@@ -1,5 +1,6 @@
 """One picture of a run: speed and memory against context, and time to the first token."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from gemma4_mlx.config import TextConfig
-from gemma4_mlx.errors import GemmaError, MissingPackageError
+from gemma4_mlx.errors import MissingPackageError, UsageError, shortened
 from gemma4_mlx.files import write_atomically
 from gemma4_mlx.measure.fill import cache_bytes
 from gemma4_mlx.measure.report import Report, Row
@@ -22,12 +23,34 @@ LARGE = 1e9
 BLUE, ORANGE, GREEN, GREY = "#2a6f97", "#d1495b", "#4f772d", "#777777"
 
 
-def require_matplotlib() -> None:
-    """Raise MissingPackageError if it is not installed: before a long run, not after it."""
+MARKERS, LINES = "os^DvP*X", ("-", "--", ":", "-.")
+"""For one length of prompt or reply each: lines of one colour are told apart by them, in grey and on paper too."""
+
+
+def check_picture(path: Path) -> None:
+    """Raise GemmaError if the picture can't be drawn or written: before a long run, not after it."""
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError:
         raise MissingPackageError("plots", "matplotlib>=3.10") from None
+    kind = _kind(path)
+    if kind not in FigureCanvasAgg.get_supported_filetypes():
+        problem = f"no format is called {shortened(kind)}"
+    elif path.is_dir():
+        problem = "it is a folder"
+    elif path.exists() and not path.is_file():
+        problem = "it is a device or a pipe"
+    elif not path.absolute().parent.is_dir():
+        problem = f"there is no folder {path.absolute().parent}"
+    elif not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        problem = "it is write-protected"
+    else:
+        return
+    raise UsageError(f"--plot {path}: the picture can't be written ({problem}); name it .png, .svg or .pdf elsewhere")
+
+
+def _kind(path: Path) -> str:
+    return path.suffix[1:].lower() or "png"
 
 
 def draw(report: Report, text: TextConfig, dtype: mx.Dtype, path: Path) -> None:
@@ -44,26 +67,22 @@ def draw(report: Report, text: TextConfig, dtype: mx.Dtype, path: Path) -> None:
     machine, checkpoint = report.machine, report.checkpoint
     title = f"{checkpoint.name} on {machine.chip} ({machine.device}), MLX {machine.mlx}, {report.started[:10]}"
     figure.suptitle(title, fontsize=11)
-    kind = path.suffix[1:].lower() or "png"
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise GemmaError(
-            f"{path}: the picture can't be written (no format is called {kind}); name it .png, .svg or .pdf"
-        )
-    write_atomically(path, lambda part: figure.savefig(part, dpi=150, format=kind))
+    write_atomically(path, lambda part: figure.savefig(part, dpi=150, format=_kind(path)))
 
 
 def _draw_speed(axes: "Axes", rows: Sequence[Row]) -> None:
     for kind, colour, label in (("pp", BLUE, "reading the prompt"), ("tg", ORANGE, "writing the reply")):
         points = [row for row in rows if row.test.startswith(kind)]
-        for tokens in sorted({row.tokens for row in points}):
+        for place, tokens in enumerate(sorted({row.tokens for row in points})):
             line = [row for row in points if row.tokens == tokens]
             axes.errorbar(
                 [row.depth for row in line],
                 [row.mean for row in line],
                 yerr=[row.deviation for row in line],
                 color=colour,
-                marker="o",
-                markersize=4,
+                marker=MARKERS[place % len(MARKERS)],
+                linestyle=LINES[place % len(LINES)],
+                markersize=5,
                 capsize=3,
                 label=f"{label} ({kind}{tokens})",
             )

@@ -28,11 +28,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A loaded checkpoint, and what is known of it."""
+    """A loaded checkpoint, what is known of it, and the plan of the job that needs most memory."""
 
     model: Gemma4Unified
     processor: Processor
     checkpoint: Checkpoint
+    plan: Plan
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -53,8 +54,8 @@ def load_subject(folder: Path, name: str, setup: Setup, jobs: Sequence[Job]) -> 
     started = time.perf_counter()
     model, processor = load(folder, lazy=True)
     plans = [plan_of(model, job, setup) for job in jobs]
-    if plans:
-        keep_to(max(plans, key=lambda plan: plan.total))
+    largest = max(plans, key=lambda plan: plan.total)
+    keep_to(largest)
     model.prepare()
     seconds = time.perf_counter() - started
     text, dtype = model.config.text, model.language_model.model.dtype
@@ -70,7 +71,7 @@ def load_subject(folder: Path, name: str, setup: Setup, jobs: Sequence[Job]) -> 
         window_bytes=cache_bytes(text, context, setup.kv_bits, dtype) - growth * context,
         load_seconds=seconds,
     )
-    return Subject(model, processor, checkpoint)
+    return Subject(model, processor, checkpoint, largest)
 
 
 def plan_of(model: Gemma4Unified, job: Job, setup: Setup) -> Plan:
