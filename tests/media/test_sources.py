@@ -6,21 +6,26 @@ import gzip
 import http.server
 import io
 import os
+import re
 import threading
 import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
-from media.media_files import image_bytes, picture
+from media.media_files import encoded_sound, image_bytes, picture, tone, video_bytes, wav_bytes
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media.audio import load_audio
 from gemma4_mlx.media.fetch import as_uri
 from gemma4_mlx.media.images import load_image
 from gemma4_mlx.media.sources import MediaLimits, Source, printable, read_source, size_text
+from gemma4_mlx.media.video import load_video
 from gemma4_mlx.prompt.messages import read_messages
 
 PNG = image_bytes(picture(60, 40), "PNG")
@@ -326,3 +331,135 @@ def test_a_bad_address_is_one_line(address: str, line: str, monkeypatch: pytest.
     with pytest.raises(GemmaError, match=line) as caught:
         read_source(address, MediaLimits(fetch_seconds=3))
     assert "word" not in str(caught.value)
+
+
+SOUND = tone(1, 48_000)
+PHOTO = image_bytes(picture(192, 144), "PNG", compress_level=0)
+WAV = wav_bytes(SOUND, 48_000)
+M4A = encoded_sound(SOUND, 48_000, "aac", "ipod")
+MOOV_LAST = video_bytes(10, sound=SOUND)
+MOOV_FIRST = video_bytes(10, sound=SOUND, movflags="+faststart")
+WEBM = video_bytes(10, codec="libvpx", container="webm")
+GIF = image_bytes(picture(48, 48), "GIF", save_all=True, append_images=[picture(48, 48, 1)])
+CUT = "is cut short: the end of the file is missing"
+NOTHING = f"{CUT}, and nothing can be read without it"
+
+# (kind, bytes, patches or frames of sound or times of frames, or the error; notes)
+CONTENTS: dict[str, tuple[str, bytes, object, list[str]]] = {
+    "image": ("image", PHOTO, 63, []),
+    "cut image": ("image", PHOTO[:50_000], 60, ["is damaged or cut short: only 86 of its 144 rows of pixels are used"]),
+    "cut too early": ("image", PHOTO[:60], "the image is broken or cut short", []),
+    "sound": ("audio", WAV, 25, []),
+    "cut sound": ("audio", WAV[:-60_000], 10, [f"{CUT}; the 0.4 s before it are used"]),
+    "sound, table last": ("audio", M4A, 25, []),
+    "cut sound, table missing": ("audio", M4A[:-800], NOTHING, []),
+    "sound of a video": ("audio", MOOV_LAST, 25, []),
+    "video, table last": ("video", MOOV_LAST, [0.0, 0.5], []),
+    "cut video, table missing": ("video", MOOV_LAST[:10_000], NOTHING, []),
+    "video, table first": ("video", MOOV_FIRST, [0.0, 0.5], []),
+    "cut video, table first": (
+        "video",
+        MOOV_FIRST[:-4_000],
+        [0.0, 0.4],
+        [f"{CUT}; the 0.8 s before it are used", "is damaged: parts of it can't be decoded; the others are used"],
+    ),
+    "webm": ("video", WEBM, [0.0, 0.5], []),
+    "animation": ("video", GIF, [0.0, 0.1], []),
+    "text": ("video", b"Hello", "is a text file, not a video", []),
+}
+
+
+def piped(data: bytes, *, buffering: int = -1) -> IO[bytes]:
+    """The end of a pipe into which a thread writes."""
+    read_end, write_end = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(OSError), os.fdopen(write_end, "wb") as file:
+            file.write(data)
+
+    threading.Thread(target=write, daemon=True).start()
+    return os.fdopen(read_end, "rb", buffering=buffering)
+
+
+def named_pipe(data: bytes, path: Path) -> Path:
+    path.with_suffix(".fifo").unlink(missing_ok=True)
+    os.mkfifo(path.with_suffix(".fifo"))
+    threading.Thread(target=path.with_suffix(".fifo").write_bytes, args=(data,), daemon=True).start()
+    return path.with_suffix(".fifo")
+
+
+def chunked(request: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
+    """Without a length, in pieces of HTTP/1.1."""
+    request.protocol_version = "HTTP/1.1"
+    reply(request, b"", Transfer_Encoding="chunked", Content_Length="")
+    for start in range(0, len(data), 7_000):
+        piece = data[start : start + 7_000]
+        request.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    request.wfile.write(b"0\r\n\r\n")
+
+
+def unsized(request: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
+    """Without a length, up to the end of the connection."""
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(data)
+
+
+def redirected(request: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
+    if request.path == "/data":
+        reply(request, data)
+    else:
+        reply(request, b"", 302, Location="/data")
+
+
+WAYS: dict[str, Callable[[bytes, Path, ExitStack, Serve], Any]] = {
+    "text": lambda data, path, open, serve: str(path),
+    "path": lambda data, path, open, serve: path,
+    "file address": lambda data, path, open, serve: path.as_uri(),
+    "open file": lambda data, path, open, serve: open.enter_context(path.open("rb")),
+    "raw file": lambda data, path, open, serve: open.enter_context(path.open("rb", buffering=0)),
+    "file by number": lambda data, path, open, serve: f"/dev/fd/{open.enter_context(path.open('rb')).fileno()}",
+    "bytes": lambda data, path, open, serve: data,
+    "bytearray": lambda data, path, open, serve: bytearray(data),
+    "memoryview": lambda data, path, open, serve: memoryview(data),
+    "BytesIO": lambda data, path, open, serve: io.BytesIO(data),
+    "data URI": lambda data, path, open, serve: "data:;base64," + base64.b64encode(data).decode(),
+    "pipe": lambda data, path, open, serve: open.enter_context(piped(data)),
+    "raw pipe": lambda data, path, open, serve: open.enter_context(piped(data, buffering=0)),
+    "pipe by number": lambda data, path, open, serve: f"/dev/fd/{open.enter_context(piped(data)).fileno()}",
+    "named pipe": lambda data, path, open, serve: named_pipe(data, path),
+    "http": lambda data, path, open, serve: serve(lambda request: reply(request, data)),
+    "http in chunks": lambda data, path, open, serve: serve(lambda request: chunked(request, data)),
+    "http without length": lambda data, path, open, serve: serve(lambda request: unsized(request, data)),
+    "http redirected": lambda data, path, open, serve: serve(lambda request: redirected(request, data)),
+}
+
+
+def outcome(kind: str, source: Any) -> tuple[object, list[str]]:
+    """How much comes out of a source, and its notes; or the error. Both without the source's name."""
+    try:
+        if kind == "image":
+            patches = load_image(source, 70)
+            return len(patches), [bare(note) for note in patches.notes]
+        if kind == "audio":
+            clips = load_audio(source)
+            return sum(map(len, clips)), [bare(note) for note in clips.notes]
+        video = load_video(source, max_frames=2)
+        return video.timestamps, [bare(note) for note in video.notes]
+    except GemmaError as error:
+        return bare(str(error)), []
+
+
+def bare(line: str) -> str:
+    return re.sub(r"^.*?(?=is cut|is damaged|is a |the image)", "", line)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_kind_from_every_source(way: str, tmp_path: Path, serve: Serve) -> None:
+    found = {}
+    for name, (kind, data, _, _) in CONTENTS.items():
+        path = tmp_path / "a.bin"
+        path.write_bytes(data)
+        with ExitStack() as stack:
+            found[name] = outcome(kind, WAYS[way](data, path, stack, serve))
+    assert found == {name: (wanted, notes) for name, (_, _, wanted, notes) in CONTENTS.items()}
