@@ -24,6 +24,7 @@ from gemma4_mlx.media.signatures import HEAD_BYTES, Medium, kind_by_head
 _SPOOL_BYTES = 32 * 2**20  # copies up to this size stay in memory, larger ones go to a temporary file
 _CHUNK_BYTES = 2**20
 _SCHEME = re.compile(r"\s*(?:(data|file):|([a-z][a-z0-9+.-]*)://)", re.IGNORECASE)
+_DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _SCHEME_CHARACTERS = 100  # in which a scheme is looked for
 _TO_STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
 
@@ -157,7 +158,10 @@ def _from_path(text: str | bytes, limits: MediaLimits) -> Source:
                 return _copied(pipe, name, limits)
         if not stat.S_ISREG(status.st_mode):
             raise GemmaError(f"{name}: is a device, not a media file")
-        path.open("rb").close()
+        file = path.open("rb")
+        if str(path).startswith(_DESCRIPTORS):  # each opening of these goes on where the last one stopped, on macOS
+            return _from_stream(file, limits)
+        file.close()
     except OSError as error:
         meant = near_path(os.fsdecode(text)) if isinstance(error, FileNotFoundError | NotADirectoryError) else None
         question = f"; did you mean {printable(meant)}?" if meant else ""

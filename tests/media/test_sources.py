@@ -45,6 +45,16 @@ def test_a_local_file_stays_a_path(tmp_path: Path) -> None:
     assert read_source(path).data == path
 
 
+def test_a_file_by_its_number_is_opened_once(tmp_path: Path) -> None:
+    """On macOS a second opening would go on where the first one stopped."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    with (tmp_path / "a.png").open("rb") as file:
+        file.read(50)
+        source = read_source(f"/dev/fd/{file.fileno()}")
+    assert not isinstance(source.data, Path)
+    assert [contents(source), contents(source)] == [PNG, PNG]
+
+
 def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     monkeypatch.setenv("HOME", str(tmp_path))
