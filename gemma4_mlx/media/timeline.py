@@ -11,6 +11,7 @@ from gemma4_mlx.media.sources import Source
 
 _JITTER = 0.1  # seconds; clocks of recorders are off by less, pauses and lost packets that can be heard by more
 _RESTART = 1.0  # seconds; a time stamp that goes back by more begins to count anew
+_FAINT = 2.0**-8  # of full scale; encoders begin with a packet that has no more in it than an echo of the next one
 _SILENCE_SECONDS = 10  # in a block, so that a long pause takes no memory at once
 
 
@@ -70,9 +71,9 @@ def cut_padding(blocks: Iterator[Block], end: float | None) -> Iterator[Block]:
 
 
 def start_at(blocks: Iterator[Block], origin: float | None, source: Source, limit: float) -> Iterator[Block]:
-    """Make the sound begin when the clock shows `origin`: late sound after silence, early sound cut off with a note.
+    """Make the sound begin when the clock shows `origin`: late sound after silence, early sound is cut off.
 
-    Less than 0.1 s is ignored, and so is an origin of None.
+    A note says what is cut off, if it can be heard. Less than 0.1 s is ignored, and so is an origin of None.
 
     Raises:
         LimitError: the sound begins more than `limit` seconds late.
@@ -82,17 +83,18 @@ def start_at(blocks: Iterator[Block], origin: float | None, source: Source, limi
         _check_pause(late, source.name, limit)
         if late > _JITTER:
             yield from silence(late, first.rate)
-        if late < -_JITTER:
-            source.note(f"the first {-late:.1f} s of its sound, before the first frame, are left out")
         rest = itertools.chain([first], blocks)
-        yield from _dropped(rest, -late) if late < -_JITTER else rest
+        yield from _dropped(rest, -late, source) if late < -_JITTER else rest
 
 
-def _dropped(blocks: Iterable[Block], seconds: float) -> Iterator[Block]:
-    """The sound without its first `seconds`."""
+def _dropped(blocks: Iterable[Block], seconds: float, source: Source) -> Iterator[Block]:
+    """The sound without its first `seconds`; a note if they can be heard."""
+    left = seconds
     for block in blocks:
-        count = min(len(block.samples), round(seconds * block.rate))
-        seconds -= count / block.rate
+        count = min(len(block.samples), round(left * block.rate))
+        left -= count / block.rate
+        if count and np.abs(block.samples[:count]).max() > _FAINT:
+            source.note(f"the first {seconds:.1f} s of its sound, before the first frame, are left out")
         if count < len(block.samples):
             yield block._replace(samples=block.samples[count:])
 

@@ -94,6 +94,15 @@ def test_start(start: float, origin: float | None, wanted: list[tuple[int, int]]
     assert source.notes == notes
 
 
+def test_silence_before_the_first_frame_is_no_loss() -> None:
+    source: Source = read_source(b"x")
+    quiet = [Block(1000, np.zeros(500, np.float32), 2.0), Block(1000, np.ones(500, np.float32), 2.5)]
+    assert runs(start_at(iter(quiet), 2.4, source, 100)) == [(0, 100), (1, 500)]
+    assert source.notes == []
+    assert runs(start_at(iter(quiet), 2.6, source, 100)) == [(1, 400)]
+    assert source.notes == ["bytes: the first 0.6 s of its sound, before the first frame, are left out"]
+
+
 def test_the_last_block_ends_where_the_file_says() -> None:
     assert runs(cut_padding(blocks(0, 0.5), 0.8)) == [(1, 800)]
     assert runs(cut_padding(blocks(0, 0.5), 0.4)) == [(1, 1000)]  # not the padding of one block
