@@ -21,19 +21,20 @@ from gemma4_mlx.model.rotary import rotations
 
 @mx.compile
 def geglu(gate: mx.array, up: mx.array) -> mx.array:
-    """`gelu(gate) * up` with the tanh approximation of gelu.
+    """`gelu(gate) * up` with the tanh approximation of gelu; computed in float32, rounded once.
 
-    Written so that it becomes one kernel: a compiled function with any shapes would be too deep for that.
+    Half of 1 + tanh(x) is sigmoid(2 x), which loses no digits where the gate is far below zero. Written so that it
+    becomes one kernel: a compiled function with any shapes would be too deep for that.
     """
-    slope = math.sqrt(2 / math.pi)
-    bent = mx.tanh(gate * (slope + 0.044715 * slope * gate * gate))
-    return (0.5 + 0.5 * bent) * (gate * up)
+    slope, wide = math.sqrt(8 / math.pi), gate.astype(mx.float32)
+    share = mx.sigmoid(wide * (slope + 0.044715 * slope * wide * wide))
+    return (wide * share * up.astype(mx.float32)).astype(gate.dtype)
 
 
 @partial(mx.compile, shapeless=True)
 def scaled_sum(x: mx.array, y: mx.array, scalar: mx.array) -> mx.array:
-    """`(x + y) * scalar`."""
-    return (x + y) * scalar
+    """`(x + y) * scalar`, computed in float32, rounded once."""
+    return ((x.astype(mx.float32) + y.astype(mx.float32)) * scalar.astype(mx.float32)).astype(x.dtype)
 
 
 @partial(mx.compile, shapeless=True)
