@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import mlx.core as mx
+import numpy as np
 
 from gemma4_mlx.config import LayerConfig
 
@@ -19,11 +20,11 @@ def frequencies(layer: LayerConfig) -> mx.array:
     """Radians a position, `(r,)`, of the pairs that turn.
 
     The exponent's denominator is the whole head ("proportional" rotary embedding in transformers), so that pair i of a
-    partly rotated head turns as fast as pair i of a wholly rotated one.
+    partly rotated head turns as fast as pair i of a wholly rotated one. Powers are numpy's in float64, rounded once:
+    Metal's may be 16 units in the last place off, which a long context multiplies.
     """
-    found = 1 / layer.rope.theta ** (mx.arange(layer.turned // 2, dtype=mx.float32) * 2 / layer.head_dim)
-    mx.eval(found)  # what is kept must not wait for the stream of the thread that asked first
-    return found
+    exponents = np.arange(layer.turned // 2, dtype=np.float64) * 2 / layer.head_dim
+    return mx.array((float(layer.rope.theta) ** -exponents).astype(np.float32))
 
 
 def rotations(layers: Iterable[LayerConfig], offset: int, length: int) -> dict[LayerConfig, mx.array]:
