@@ -16,7 +16,8 @@ from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.card import model_card
 from gemma4_mlx.checkpoint.files import INDEX, some, weight_files
-from gemma4_mlx.checkpoint.load import FLOAT_TYPES, build, fit_weights, present_inputs, read_weights
+from gemma4_mlx.checkpoint.float_types import FLOAT_TYPES
+from gemma4_mlx.checkpoint.load import build, fit_weights, present_inputs, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.config import ModelConfig

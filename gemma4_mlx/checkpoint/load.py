@@ -11,6 +11,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from gemma4_mlx.checkpoint.files import LISTED, check_header, some, weight_files
+from gemma4_mlx.checkpoint.float_types import ADAPTER_TENSORS, FLOAT_TYPES, unify
 from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.checkpoint.packing import Packing, read_packing
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
@@ -24,11 +25,10 @@ from gemma4_mlx.model.unified import Gemma4Unified
 Config = TypeVar("Config")
 Model = TypeVar("Model")
 
-FLOAT_TYPES = (mx.float32, mx.float16, mx.bfloat16)
 VISION, AUDIO = ("vision_embedder.", "embed_vision."), ("embed_audio.",)
 """How the names of the weights of each input begin."""
 
-ADAPTER_TENSORS, LARGEST_SCALE = ("lora_a", "lora_b", "m"), 1e4
+LARGEST_SCALE = 1e4  # of adapters
 
 COMPUTED = re.compile(r"rotary_emb\.|\.embed_scale$")
 """Names of buffers that some exporters write and every runtime computes."""
@@ -42,6 +42,7 @@ def load_model(folder: Path) -> Gemma4Unified:
 def open_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
     """The model of a checkpoint folder with the checkpoint's own module tree, its weights lazy: only headers are read.
 
+    Weights of several floating-point types become one, which a note says.
     `adapters` is a folder with LoRA adapters. `prepare` makes the model ready to run. Raises GemmaError for anything
     that does not match.
     """
@@ -52,6 +53,7 @@ def open_model(folder: Path, adapters: Path | None = None) -> Gemma4Unified:
     model.load_weights(list(weights.items()))
     if adapters is not None:
         load_adapters(model, adapters)
+    unify(model, model.language_model)
     return model.eval()
 
 

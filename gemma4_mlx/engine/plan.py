@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
@@ -152,10 +153,11 @@ def need(
     A picture or a sound that is longer than a chunk is read as a whole.
     """
     runs = prompt.whole_runs() if prompt is not None else []
+    dtype = model.language_model.model.dtype
     return Need(
         config=model.config,
-        weights=module_bytes(model) + (module_bytes(drafter) if drafter else 0),
-        itemsize=model.language_model.model.dtype.size,
+        weights=module_bytes(model) + (module_bytes(drafter, dtype) if drafter else 0),
+        itemsize=dtype.size,
         bits=partial(bits_text, model),
         chunk=max([chunk, *(stop - start for start, stop in runs)]),
         kv_group_size=kv_group_size,
@@ -166,9 +168,11 @@ def need(
     )
 
 
-def module_bytes(module: nn.Module) -> int:
-    """Bytes of all weights, loaded or not."""
-    return sum(array.nbytes for _, array in tree_flatten(module.parameters()))
+def module_bytes(module: nn.Module, dtype: mx.Dtype | None = None) -> int:
+    """Bytes of all weights, loaded or not; with a dtype, once floating-point numbers have that type."""
+    arrays = [array for _, array in tree_flatten(module.parameters())]
+    types = [dtype if dtype and mx.issubdtype(array.dtype, mx.floating) else array.dtype for array in arrays]
+    return sum(array.size * own.size for array, own in zip(arrays, types, strict=True))
 
 
 def check(need: Need, plan: Plan) -> Plan:
