@@ -26,7 +26,7 @@ def unify(model: nn.Module, decoder: nn.Module) -> None:
     }
     if len({array.dtype for array in floats.values()}) < 2:
         return
-    chosen = _most_common(decoder) or _most_common(model)
+    chosen = _most_common(decoder) or _most_common(model) or mx.float32
     others = sorted(name for name, array in floats.items() if array.dtype != chosen)
     kinds = sorted({_name(floats[name].dtype) for name in others})
     note(f"the weights have several types: {some(others)} ({', '.join(kinds)}) become {_name(chosen)}, as most are")
@@ -34,7 +34,7 @@ def unify(model: nn.Module, decoder: nn.Module) -> None:
     model.update(tree_unflatten(changed), strict=False)
 
 
-def _most_common(module: nn.Module) -> mx.Dtype:
+def _most_common(module: nn.Module) -> mx.Dtype | None:
     """The type of most numbers in matrices, by their scales if they are packed; None if none has one."""
     counted: Counter[mx.Dtype] = Counter()
     for _, part in module.named_modules():
