@@ -104,6 +104,25 @@ def test_argparse_errors_exit_with_2(option: str, capsys: pytest.CaptureFixture[
     assert shown.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        *(
+            (f"--fps={value}", f"--fps: a number over 0, up to a million, is expected, not '{value}'")
+            for value in ("0", "-1", "nan", "x")
+        ),
+        ("--fps=2e6", "--fps: a number over 0, up to a million, is expected, not '2e6'"),
+        ("--max-frames=0", "--max-frames: a whole number from 1 to 3600 is expected, not '0'"),
+        ("--max-frames=5000", "--max-frames: a whole number from 1 to 3600 is expected, not '5000'"),
+        ("--max-frames=1.5", "--max-frames: a whole number from 1 to 3600 is expected, not '1.5'"),
+    ],
+)
+def test_wrong_numbers_of_frames_name_the_flag(option: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["-p", "x", option])
+    assert capsys.readouterr() == ("", f"error: argument {line}; see --help\n")
+
+
 def test_without_a_model_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", "/nowhere/at/all", "-p", "x"]) == 1
     line = "error: /nowhere/at/all: no such folder, nor the name of a Hub repository (owner/name)\n"

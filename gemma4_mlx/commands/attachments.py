@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 STDIN_NAMES = frozenset((STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
+_HELP = {
+    "image": "files, patterns, folders, URLs or - (stdin)",
+    "audio": "likewise; of a video its sound",
+    "video": "likewise; animated images too",
+}
 _MOST_NAMED = 3  # files in a note
 _LONGEST_CONTEXT = 262_144  # tokens
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]*://|data:|file:)", re.IGNORECASE)
@@ -47,8 +52,7 @@ def _as_words(values: object) -> Sequence[object]:
 def add_attachments(parser: argparse.ArgumentParser, group: argparse._ActionsContainer) -> None:
     """Add --image, --audio and --video; `find_media` reads them."""
     parser.set_defaults(media=[])
-    for kind in ("image", "audio", "video"):
-        said = "paths, patterns, folders, URLs or - (stdin)" if kind == "image" else "likewise"
+    for kind, said in _HELP.items():
         group.add_argument(f"--{kind}", action=_Attach, nargs="+", default=[], metavar="FILE", help=said)
 
 

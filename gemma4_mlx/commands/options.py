@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,10 @@ def _add_media_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--image-tokens", type=int, choices=(70, 140, 280, 560, 1120), help="detail of images; 1120 for text in them"
     )
-    group.add_argument("--fps", type=float, help="frames a second of video (default: spread evenly)")
-    group.add_argument("--max-frames", type=int, help="at most this many frames of a video")
+    group.add_argument(
+        "--fps", type=_fps, help="frames a second of video, thinned out to --max-frames (default: spread evenly)"
+    )
+    group.add_argument("--max-frames", type=_max_frames, help="at most this many frames of a video")
     group.add_argument("--no-soundtrack", action="store_true", help="watch videos without their sound")
 
 
@@ -132,6 +135,22 @@ def _is_given(args: argparse.Namespace, flag: str) -> bool:
         return args.constrain_calls is False
     value = getattr(args, flag[2:].replace("-", "_"))
     return value is not None and value is not False
+
+
+def _fps(text: str) -> float:
+    with suppress(ValueError):
+        if 1e-6 <= float(text) <= 1e6:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"a number over 0, up to a million, is expected, not {text!r}")
+
+
+def _max_frames(text: str) -> int:
+    from gemma4_mlx.media.video import MOST_FRAMES
+
+    with suppress(ValueError):
+        if 1 <= int(text) <= MOST_FRAMES:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST_FRAMES} is expected, not {text!r}")
 
 
 def _template_variables(text: str) -> Mapping[str, Any]:

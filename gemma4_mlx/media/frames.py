@@ -176,7 +176,8 @@ def _chosen_packets(
 def _video_stream(container: "InputContainer", name: str, limits: MediaLimits) -> "VideoStream":
     stream = pick_stream(container, "video", name)
     if stream is None:
-        raise GemmaError(f"{name}: has no video in it")
+        cure = ": give it as audio" if container.streams.audio else ""
+        raise GemmaError(f"{name}: has no video in it{cure}")
     video: VideoStream = stream  # type: ignore[assignment]
     if not video.width * video.height:
         raise GemmaError(f"{name}: the video has no frames that can be decoded")

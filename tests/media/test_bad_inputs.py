@@ -313,7 +313,7 @@ VIDEOS: list[tuple[str, Any, dict[str, Any], str]] = [
         "sound.m4a",
         lambda: encoded_sound(tone(1, 48_000), 48_000, "aac", "ipod"),
         {},
-        "{}/sound.m4a: has no video in it",
+        "{}/sound.m4a: has no video in it: give it as audio",
     ),
     (
         "large-frames.mp4",
