@@ -1,13 +1,17 @@
 """What --image, --audio and --video take: several words, patterns, folders, and in which order it comes."""
 
 import argparse
+import base64
 import io
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from media.media_files import image_bytes, picture, tone, video_bytes, wav_bytes
 
+from gemma4_mlx.commands import attachments
 from gemma4_mlx.commands.attachments import add_attachments, check_count, expand, find_media, natural_key
 from gemma4_mlx.commands.generate import main, make_parser, messages
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -184,6 +188,37 @@ def test_a_question_among_the_files(
 def test_a_wrong_path_is_told_before_a_model_is_looked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-p", "x", "--model", "/nowhere", "--image", "b d.png"]) == 1
     assert capsys.readouterr().err == "error: b d.png: no such file or directory; did you mean b c.png?\n"
+
+
+def test_more_files_than_any_context_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attachments, "_MOST_FILES", 3)
+    with pytest.raises(UsageError, match="photos: 4 files are more than any context holds: give some of them"):
+        expand("image", "photos")
+
+
+MEDIA = {"image": PNG, "audio": WAV, "video": FILES["film.mp4"]}
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+@pytest.mark.parametrize("way", ["-", "/dev/stdin", "/dev/fd", "pipe", "file:", "data:"])
+def test_every_kind_on_the_command_line(kind: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, pipe = tmp_path / "a.bin", tmp_path / "pipe"
+    path.write_bytes(MEDIA[kind])
+    os.mkfifo(pipe)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(MEDIA[kind])))
+    if way == "pipe":
+        threading.Thread(target=pipe.write_bytes, args=(MEDIA[kind],), daemon=True).start()
+    with path.open("rb") as file:
+        words = {
+            "/dev/fd": f"/dev/fd/{file.fileno()}",
+            "pipe": str(pipe),
+            "file:": path.as_uri(),
+            "data:": "data:;base64," + base64.b64encode(MEDIA[kind]).decode(),
+        }
+        args = make_parser().parse_args(["-p", "What?", f"--{kind}", words.get(way, way)])
+        (message,) = messages(args, MediaOptions())
+    (media,) = [part[kind] for part in message["content"] if part["type"] == kind]
+    assert len(media.frames if kind == "video" else media) == {"image": 256, "audio": 1, "video": 2}[kind]
 
 
 def test_more_images_than_the_context_holds() -> None:

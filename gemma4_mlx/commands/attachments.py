@@ -26,6 +26,7 @@ _HELP = {
 }
 _MOST_NAMED = 3  # files in a note
 _LONGEST_CONTEXT = 262_144  # tokens
+_MOST_FILES = _LONGEST_CONTEXT // 25  # a second of sound is the least that is given
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]*://|data:|file:)", re.IGNORECASE)
 _NUMBER = re.compile(r"(\d+)")
 
@@ -120,6 +121,8 @@ def _chosen(kind: "Medium", word: str, paths: Sequence[str], nothing: str) -> li
     left_out = f"; left out: {_some(others)}" if others else ""
     if not chosen:
         raise GemmaError(f"{visible(word)}: {nothing}{left_out.replace('left out', 'it has')}")
+    if len(chosen) > _MOST_FILES:
+        raise UsageError(f"{visible(word)}: {len(chosen)} files are more than any context holds: give some of them")
     count = f"1 {_PLURALS[kind].rstrip('s')}" if len(chosen) == 1 else f"{len(chosen)} {_PLURALS[kind]}"
     note(f"{word}: {count}: {_ends([os.path.basename(path) for path in chosen])}{left_out}")
     return chosen

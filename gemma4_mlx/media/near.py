@@ -1,4 +1,4 @@
-"""The file that a mistyped path probably means."""
+"""The file or address that a mistyped path probably means."""
 
 import difflib
 import itertools
@@ -11,13 +11,19 @@ from pathlib import Path
 _MOST_NAMES = 10_000  # in a folder; more are not looked at
 _LIKENESS = 0.75  # of 1; two letters exchanged in a short name are near, another word is not
 _QUOTES = "'\"\u2018\u2019\u201c\u201d"
+_WEB = re.compile(r"www\.[\w.-]+/\S", re.ASCII)
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def near_path(text: str) -> str | None:
-    """A path that exists and is written nearly as `text`, which leads nowhere; None if there is none. Never raises."""
+    """What exists and is written nearly as `text`, which leads nowhere; None if there is nothing. Never raises.
+
+    An address that lacks its beginning gets it.
+    """
     try:
         bare = _ESCAPED.sub(r"\1", text.strip().strip(_QUOTES))
+        if _WEB.match(bare):
+            return f"https://{bare}"
         return bare if bare != text and _exists(bare) else _corrected(Path(bare))
     except (OSError, ValueError, RuntimeError):
         return None

@@ -42,6 +42,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("a\\ b.wav", "a b.wav"),
         ("Ba\u0308ume.png", "Bäume.png"),
         ("hidden.png", None),
+        ("www.example.org/a.png", "https://www.example.org/a.png"),
+        ("www.png", None),
         ("What is in this picture?", None),
         ("", None),
         ("a\0b", None),
