@@ -1,6 +1,7 @@
 """Turns of a chat that fail, are stopped, or come to the end of what there is room for."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ def test_ctrl_c_before_an_answer_takes_the_question_back(
     assert pictures(asked[1]) == [1]
 
 
+@pytest.mark.parametrize(("channel", "text"), [("thought", "Let me see"), ("answer", " \n"), ("tool", "call")])
+def test_ctrl_c_before_an_answer_is_shown_keeps_nothing(
+    talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, channel: Any, text: str
+) -> None:
+    stream, turns = api.stream_generate, []
+
+    def begin(*args: Any, **options: Any) -> Iterator[Any]:
+        turns.append(1)
+        if len(turns) > 1:
+            yield from stream(*args, **options)
+            return
+        yield replace(next(stream(*args, **options)), channel=channel, text=text, finish_reason=None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "stream_generate", begin)
+    _, err = talk("Hello", "Thanks", terminal=True)
+    assert "stopped before an answer: the question was taken back, /retry sends it again\n" in err
+    assert "kept" not in err
+    assert [message["content"] for message in asked[1]["messages"]] == ["Thanks"]
+
+
 def fails_first(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """The first turn ends with the error before anything is said."""
     stream, errors = api.stream_generate, [error]
@@ -122,12 +144,12 @@ def test_an_error_in_a_turn_takes_it_back(
 
     def fail(model: Any, processor: Any, prompt: Any, **options: Any) -> Iterator[Any]:
         if processor.tokenizer.encode("fail")[-1] in prompt.ids[-12:]:
-            raise RuntimeError("out of\nmemory")
+            raise RuntimeError("it\nbroke")
         return stream(model, processor, prompt, **options)
 
     monkeypatch.setattr(api, "stream_generate", fail)
     out, err = talk("Hello", "fail", "Who are you?", code=1)
-    assert err == f"error: out of memory; {TAKEN_BACK}\n"
+    assert err == f"error: it broke; {TAKEN_BACK}\n"
     assert len(out) == 2
     assert [message["content"] for message in asked[1]["messages"]] == ["Hello", out[0], "Who are you?"]
 
@@ -147,7 +169,7 @@ def test_the_end_of_the_context_is_told_before_it_comes(talk: Talk) -> None:
 def test_the_end_of_memory_is_told_before_it_comes_and_bounds_the_answer(
     talk: Talk, asked: list[dict[str, Any]]
 ) -> None:
-    out, err = talk("Hello", "Thanks", options=("--memory-limit", "44MB", "--kv-bits", "none"))
+    out, err = talk("Hello", "Thanks", options=("--memory-limit", "48MB", "--kv-bits", "none"))
     lines = err.splitlines()
     assert [line.startswith("near the end of the memory: 9") for line in lines] == [True, True]
     assert [turn["max_kv_size"] for turn in asked] == [1000, 1000]

@@ -17,6 +17,7 @@ from gemma4_mlx.commands.options import (
     note_options_without_effect,
     reply_options,
 )
+from gemma4_mlx.commands.question import out_of_file, reads_stdin, settle_question
 from gemma4_mlx.commands.settings import NAMES
 from gemma4_mlx.commands.talk import Chat
 from gemma4_mlx.commands.terminal import Terminal
@@ -43,7 +44,8 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     )
     ask = parser.add_argument_group("how it begins")
     ask.add_argument("--system", default="", help="instructions for the model")
-    ask.add_argument("--prompt", "-p", help="the first question")
+    ask.add_argument("words", nargs="*", metavar="QUESTION", help="the first question, if --prompt gives none")
+    ask.add_argument("--prompt", "-p", help="the first question; @FILE reads it from a file")
     add_attachments(parser, ask)
     add_common_options(parser)
     add_tool_options(parser)
@@ -68,10 +70,13 @@ def converse(args: argparse.Namespace) -> int:
 def check_usage(args: argparse.Namespace) -> None:
     """Raise UsageError or GemmaError for what can be told before anything is loaded."""
     check_tool_usage(args)
+    settle_question(args)
+    if reads_stdin(args.prompt) or STDIN in (source for _, source in args.media):
+        raise UsageError("- is standard input, and the conversation comes from there: give the text, or name the file")
+    if args.prompt is not None and args.prompt.startswith(("@", "\\@")):
+        args.prompt = out_of_file(args.prompt)
     if args.prompt is not None and not args.prompt.strip():
         raise UsageError("--prompt is empty; leave it out to be asked for the first question")
-    if STDIN in (args.prompt, *(source for _, source in args.media)):
-        raise UsageError("- is standard input, and the conversation comes from there: give the text, or name the file")
     find_media(args)
 
 

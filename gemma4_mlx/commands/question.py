@@ -95,7 +95,7 @@ def read_question(args: argparse.Namespace, terminal: "Terminal", *, stdin_is_fr
         if not question and args.media:
             raise UsageError("standard input brought no question; --prompt '' asks none on purpose")
     elif question is not None and question.startswith(("@", "\\@")):
-        question = _out_of_file(question)
+        question = out_of_file(question)
     piped = piped_text(terminal) if stdin_is_free else ""
     if question is None and not piped:
         raise UsageError(_no_prompt(args))
@@ -124,7 +124,7 @@ def check_question(args: argparse.Namespace) -> None:
         raise UsageError("the prompt is empty, and there is no image, audio or video: ask something")
 
 
-def _out_of_file(question: str) -> str:
+def out_of_file(question: str) -> str:
     """The text of @FILE; @@ and \\@ stand for an @ that is meant."""
     if question.startswith(("@@", "\\@")):
         return question[1:]
