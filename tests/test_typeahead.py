@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import termios
+import tty
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,12 +72,23 @@ def test_the_terminal_is_as_before_while_the_process_is_stopped(
     def stop(_: int, sent: int) -> None:
         stopped.append((sent, signal.getsignal(sent), termios.tcgetattr(inner)))
 
-    with typeahead.kept():
+    with typeahead.guarded(), typeahead.kept():
         monkeypatch.setattr(os, "kill", stop)
         kill(os.getpid(), number)
         assert not echoes(inner)
     assert stopped == [(number, signal.SIG_DFL, before)]
     assert termios.tcgetattr(inner) == before
+
+
+def test_the_line_editors_own_mode_is_undone_as_well(screen: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = screen[1]
+    before, typeahead, ended = termios.tcgetattr(inner), Typeahead(inner), []
+    kill = os.kill
+    with typeahead.guarded():
+        tty.setraw(inner)
+        monkeypatch.setattr(os, "kill", lambda _, sent: ended.append(termios.tcgetattr(inner)))
+        kill(os.getpid(), signal.SIGQUIT)
+    assert ended == [before]
 
 
 def test_in_the_background_the_terminal_is_left_alone(screen: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

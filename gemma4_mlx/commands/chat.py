@@ -60,9 +60,10 @@ def converse(args: argparse.Namespace) -> int:
     """Talks until Ctrl-D, /exit or the end of standard input. A script is told at its end that a line of it failed."""
     check_usage(args)
     note_options_without_effect(argparse.Namespace(**{**vars(args), "image": True, "video": True}))  # they may come
-    settings = terminal_settings()
+    settings, typeahead = terminal_settings(), Typeahead.of_stdin()
     try:
-        return talk(args, Typeahead.of_stdin())
+        with typeahead.guarded():
+            return talk(args, typeahead)
     finally:
         restore_terminal(settings)
 

@@ -10,8 +10,8 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -43,13 +43,17 @@ class Typeahead:
                 return cls(sys.stdin.fileno())
         return cls(None)
 
+    def guarded(self) -> AbstractContextManager[None]:
+        """Restore the terminal, whoever has set it, before the signal of Ctrl-\\ ends the process."""
+        return _handled({} if self._before is None else {signal.SIGQUIT: self._give_way})
+
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Keep what is typed, without echo. The terminal is as before whenever the process ends, stops, or goes on."""
         if self._before is None:
             yield
             return
-        with self._signals():
+        with _handled({signal.SIGTSTP: self._give_way, signal.SIGCONT: self._go_on}):
             try:
                 self._hush()
                 yield
@@ -114,28 +118,12 @@ class Typeahead:
         if takes_codes(sys.stderr):
             print(code, end="", file=sys.stderr, flush=True)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Restore the terminal before Ctrl-Z or Ctrl-\\ take effect, and keep what is typed again once it goes on."""
-        handlers: dict[int, Handler] = {
-            signal.SIGTSTP: self._give_way,
-            signal.SIGQUIT: self._give_way,
-            signal.SIGCONT: self._go_on,
-        }
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            heeded = [number for number in handlers if signal.getsignal(number) == signal.SIG_DFL]
-            before = {number: signal.signal(number, handlers[number]) for number in heeded}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _give_way(self, number: int, _: FrameType | None) -> None:
         """Do what the signal does by default. The process may go on after it."""
         was_wanted = self._wanted
         self._restore()
+        if self._before is not None:
+            self._set(self._before)
         handler = signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         signal.signal(number, handler)
@@ -145,6 +133,20 @@ class Typeahead:
     def _go_on(self, _: int, __: FrameType | None) -> None:
         if self._wanted and not self._quiet:
             self._hush()
+
+
+@contextmanager
+def _handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals that nobody else handles or ignores; only the main thread can."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        heeded = [number for number in handlers if signal.getsignal(number) == signal.SIG_DFL]
+        before = {number: signal.signal(number, handlers[number]) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def applied(typed: str) -> str:
