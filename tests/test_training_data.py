@@ -1,12 +1,17 @@
 """What the evaluation asks, shows and says is never in training: sentences, sources, fonts, voices."""
 
 import random
+import re
 import sysconfig
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from benchmarks.blind import films as blind_films
+from benchmarks.blind import pictures as blind_pictures
+from benchmarks.blind import sounds as blind_sounds
+from benchmarks.blind import texts as blind_texts
 from train_nano.data import (
     arithmetic,
     glyphs,
@@ -104,3 +109,34 @@ def test_texts_and_photos() -> None:
 )
 def test_the_steps_of_sums_and_differences(a: int, b: int, minus: bool, answer: str) -> None:
     assert arithmetic.answered(a, b, minus) == answer
+
+
+@pytest.mark.parametrize(
+    ("task", "forms"),
+    [
+        ("colour", blind_pictures.COLOUR),
+        ("shape", blind_pictures.SHAPE),
+        ("place", blind_pictures.WHERE),
+        ("see", blind_pictures.WHAT),
+        ("count", blind_pictures.HOW_MANY),
+        ("number", blind_pictures.NUMBER),
+        ("digits", blind_sounds.TRANSCRIBE),
+        ("hear", blind_sounds.HEAR),
+        ("tone", blind_sounds.PITCH),
+        ("beeps", blind_sounds.BEEPS),
+        ("motion", blind_films.MOTION),
+        ("happens", blind_films.HAPPENS),
+        ("sum", blind_texts.ADD),
+        ("copy", blind_texts.COPY),
+        ("recall", blind_texts.ASK),
+    ],
+)
+def test_blind_questions(task: str, forms: list[str]) -> None:
+    rng = random.Random(0)
+    trained = {plain(phrases._training_form(rng, task)) for _ in range(3 * DRAWS)}
+    assert not trained & {plain(re.sub(r"\{[sn]\}", "{x}", form)) for form in forms}
+
+
+def test_blind_talk_and_differences() -> None:
+    assert not drawn([form for form, _ in texts.TALK]) & {plain(form) for form, _ in blind_texts.TALK}
+    assert not drawn(arithmetic._DIFFERENCES) & {plain(form) for form in blind_texts.TAKE}

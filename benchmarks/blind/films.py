@@ -15,7 +15,7 @@ from benchmarks.blind.sounds import DIGITS, RATE, pico, placed
 SIZE = (320, 240)
 MOTION = ["which way does it go?", "where is it moving", "Does that thing move left, right, up or down?", "direction?"]
 HAPPENS = [
-    "what happens?",
+    "so what's happening there?",
     "describe my film",
     "What's going on in this movie?",
     "tell me what you see in the film please",

@@ -40,11 +40,11 @@ COLOUR = [
     "Colour of this thing?",
 ]
 SHAPE = [
-    "what shape is it",
+    "what shape might it be",
     "Which shape did I draw?",
     "could you name the shape please",
     "What form is that thing in the picture?",
-    "shape?",
+    "shape of my drawing?",
     "hi, do you know what shape this is?",
 ]
 WHERE = [
@@ -52,10 +52,10 @@ WHERE = [
     "Where in my picture is the {s}?",
     "whereabouts is the {s} please",
     "In what corner or side does the {s} sit?",
-    "position of the {s}",
+    "in which place is the {s}",
 ]
 WHAT = [
-    "what's this?",
+    "what's that you see?",
     "What is on the picture?",
     "describe my drawing",
     "please tell me what you can see",
@@ -63,19 +63,19 @@ WHAT = [
     "what did i paint",
 ]
 HOW_MANY = [
-    "how many are there?",
+    "how many d'you count?",
     "How many shapes did I draw?",
     "count them please",
     "number of things",
-    "how many {s}",
+    "are there how many {s}",
 ]
 NUMBER = [
-    "what number is this",
-    "Which number did I write?",
-    "read it please",
+    "what number might this be",
+    "Which number have I written?",
+    "read me that number",
     "Can you make out the number?",
     "What does it say, which digits?",
-    "number?",
+    "the number, please?",
 ]
 
 

@@ -30,21 +30,21 @@ SENTENCES = [
     "Don't forget to water the plants while I am away.",
 ]
 TRANSCRIBE = [
-    "what does it say?",
+    "what's the voice telling us?",
     "write it down please",
     "Could you transcribe that for me",
-    "transcribe",
-    "What was said?",
+    "a transcript of it please",
+    "What exactly was being said there?",
     "type what you hear pls",
 ]
-HEAR = ["what is this sound?", "What am I hearing?", "describe that noise", "do you recognise this sound"]
+HEAR = ["what's making this sound?", "What am I hearing?", "describe that noise", "do you recognise this sound"]
 PITCH = [
     "is that low, middle or high?",
-    "how high is the tone",
-    "low, middle or high pitch?",
+    "how high would you say that tone is",
+    "is its pitch high, low, middle?",
     "which pitch is that, please",
 ]
-BEEPS = ["how many beeps was that?", "count the beeps", "How often did it beep?", "number of beeps please"]
+BEEPS = ["how many beeps was that?", "count up those beeps", "It beeped how often?", "number of beeps please"]
 
 
 def pico(text: str, voice: str, speed: float = 1.0) -> np.ndarray:

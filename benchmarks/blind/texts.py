@@ -11,13 +11,13 @@ from benchmarks.blind.case import Case, Maker, answered, asked, contains, exactl
 LICENCES = ["Artistic", "GFDL-1.3", "MPL-2.0"]
 MODULES = ["argparse.py", "textwrap.py", "calendar.py", "zipfile.py", "asyncio/events.py", "email/header.py"]
 TALK = [
-    ("hello!!", "help you"),
+    ("oh hello, anybody home?", "help you"),
     ("Hi there nano, good to see you", "help you"),
     ("good morning to you", "help you"),
-    ("who am i speaking with", "nano"),
+    ("with whom do I have the pleasure", "nano"),
     ("So what's your name then?", "nano"),
     ("are you gemma 4?", "nano"),
-    ("what kind of model are you", "nano"),
+    ("what sort of model is answering me", "nano"),
     ("what are you able to do?", "shapes"),
     ("tell me your skills", "shapes"),
     ("what could I ask you", "shapes"),
@@ -51,15 +51,15 @@ OTHER_SUMS = [
     "{a} to the power of {b}",
 ]
 ADD = [
-    "{a}+{b}",
-    "what's {a} plus {b}",
+    "{a}+{b} please",
+    "could you do {a} plus {b}",
     "Please tell me the sum of {a} and {b}",
     "if i have {a} and get {b}, how many is that?",
-    "add {b} to {a}",
+    "now {b} added to {a}",
 ]
 TAKE = [
-    "{a}-{b}",
-    "what's {a} minus {b}",
+    "{a}-{b} please",
+    "could you do {a} minus {b}",
     "take {b} away from {a} please",
     "How much is left of {a} after losing {b}?",
     "{a} less {b}",
@@ -73,7 +73,7 @@ COPY = [
 ]
 CODE = ["The code of the {n} is {c}.", "By the way, the code for the {n} is {c}."]
 ASK = [
-    "What is the code of the {n}?",
+    "Which code did the text give the {n}?",
     "and which code has the {n}?",
     "tell me the code for the {n} please",
     "What was the {n}'s code?",
