@@ -63,6 +63,11 @@ _QUESTIONS = [
     "I (am looking for|would like to have|have to know) the {p} of {v}.",
     "{v}'s {p}(?|, please.)",
     "(Do you know|Please tell me|Let me know) the {p} of {v}(?|.)",
+    "(How much|When|Where|How high) is the {p} (of|for|in|at) {v}(?|)",
+    "(Get|Bring|Show|Read) me the {p} (of|for|in) {v}(.|, please.|)",
+    "(Does {v} have a {p}|Is there a {p} for {v})?",
+    "I (need|want) {v}, (what|which) {p}?",
+    "(Is|Check|Find) the {t} {v}: {p}(?|)",
 ]
 _SHORT = ["(And|What about|How about|And what about|And for|And) {v}?", "(Now|Then|And now) {v}(.|, please.)"]
 _UNITS = [["celsius", "fahrenheit"], ["km", "miles"], ["short", "long"], ["euro", "dollar"], ["metric", "imperial"]]
@@ -133,9 +138,8 @@ class AnyTool:
             key, second = rng.choice(PROPERTIES).replace("_", " "), result(rng)
             said = f"The {self.told} of {request.about} is {first} and the {key} is {second}."
             return json.dumps({self.told.replace(" ", "_"): first, key.replace(" ", "_"): second}), said
-        returned = rng.choice(
-            [str(first), json.dumps({self.told.replace(" ", "_"): first}), json.dumps({"result": first})]
-        )
+        key = rng.choice([self.told.replace(" ", "_"), rng.choice(["result", "value", "answer", "data", "output"])])
+        returned = rng.choice([str(first), json.dumps({key: first})])
         return returned, f"The {self.told} of {request.about} is {first}."
 
 
@@ -208,18 +212,32 @@ def _telling(rng: random.Random) -> AnyTool:
     return AnyTool(name, purpose[:1].upper() + purpose[1:], argument, asked, plain, described, extra)
 
 
+def _acting(rng: random.Random) -> AnyTool:
+    """A tool that does whatever some verb says."""
+    verb, thing = library.word(rng).lower(), rng.choice(THINGS)
+    object_ = thing.replace("_", " ")
+    asked = [
+        f"(Please |Now |Could you |Can you |){verb} (|the {object_} ){{v}}(|, please|.)",
+        f"(I want you to|You should|Go and) {verb} {{v}}(.|)",
+        f"{verb.capitalize()} (a {object_} called |the {object_} |){{v}}(.|, please.|)",
+    ]
+    name = _named(rng, rng.choice([[verb], [verb, thing], [thing, verb], ["do", verb]]))
+    purpose = expand(
+        rng,
+        f"({verb.capitalize()} (a|the) {object_}|Call this to {verb} a {object_}.|{verb.capitalize()}s a {object_})",
+    )
+    argument = rng.choice([thing, thing, "name", "id", "label", "target"])
+    return AnyTool(name, purpose, argument, asked, "", rng.choice([f"The {object_}", object_, f"Which {object_}"]))
+
+
 def _doing(rng: random.Random) -> AnyTool:
+    if rng.random() < 0.5:
+        return _acting(rng)
     action = rng.choice(list(ACTIONS))
     argument, asked, purpose = ACTIONS[action]
     name = _named(rng, rng.choice([[action], [action, argument], ["do", action], [action, "tool"]]))
-    return AnyTool(
-        name,
-        purpose,
-        argument,
-        [asked, f"(Please|Could you|Can you|I want you to) {_order(asked)}"],
-        "",
-        f"The {argument}",
-    )
+    polite = f"(Please|Could you|Can you|I want you to) {_order(asked)}"
+    return AnyTool(name, purpose, argument, [asked, polite], "", f"The {argument}")
 
 
 def _order(asked: str) -> str:
@@ -228,4 +246,4 @@ def _order(asked: str) -> str:
 
 
 def make(rng: random.Random) -> AnyTool:
-    return _telling(rng) if rng.random() < 0.8 else _doing(rng)
+    return _telling(rng) if rng.random() < 0.75 else _doing(rng)

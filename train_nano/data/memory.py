@@ -1,6 +1,7 @@
 """Facts told in a text or earlier in a conversation, and copying: everything there is to be found in the prompt."""
 
 import random
+from dataclasses import dataclass
 
 from train_nano.data import library, words
 from train_nano.data.phrases import ask, expand, varied
@@ -134,7 +135,7 @@ ABOUT_ME = [
         "Your favorite {k} is {v}.",
     ),
     (
-        "(I have a|My) (dog|cat|horse|bird) (called|named|is called) {x}.",
+        "(I have a (dog|cat|horse|bird) (called|named)|My (dog|cat|horse|bird) is (called|named)) {x}.",
         NOTED,
         "(What is the name of my {k}?|What's my {k}'s name?|What is my {k} called?)",
         "Your {k} is called {x}.",
@@ -158,8 +159,18 @@ ABOUT_ME = [
 _KINDS = words.listed("color food number animal city dog cat horse bird sister brother mother friend boss")
 
 
-def about_me(rng: random.Random) -> tuple[str, str, str, str]:
-    """(what somebody says, nano's reply, the question later, the answer)."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody says about themselves, nano's reply, the question later and its answer; `kind` is what it is."""
+
+    kind: str
+    said: str
+    reply: str
+    question: str
+    answer: str
+
+
+def about_me(rng: random.Random) -> Told:
     told, reply, asked, answer = rng.choice(ABOUT_ME)
     said = expand(rng, told)
     kind = next((k for k in _KINDS if f" {k} " in said), "")
@@ -177,7 +188,7 @@ def about_me(rng: random.Random) -> tuple[str, str, str, str]:
     said = said.format(**slots)
     if rng.random() < 0.2:
         said = rng.choice(["Hi, ", "Hello! ", "Please remember: ", "Note this: "]) + said
-    return said, reply.format(**slots), question, answer.format(**slots)
+    return Told(asked + kind, said, reply.format(**slots), question, answer.format(**slots))
 
 
 def _some_words(rng: random.Random) -> str:

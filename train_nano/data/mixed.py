@@ -170,35 +170,60 @@ def conversation(rng: random.Random, held_out: bool) -> Sample:
 
 def remembered(rng: random.Random, held_out: bool) -> Sample:
     """What somebody said about themselves, asked for right away or after other turns."""
-    told = [memory.about_me(rng) for _ in range(rng.choice([1, 1, 2, 3]))]
+    told = {one.kind: one for one in (memory.about_me(rng) for _ in range(rng.choice([1, 1, 2, 3])))}
     messages: list[dict] = []
     media: list[Picture | Clip | Video] = []
-    for said, reply, _, _ in told:
-        messages += [user(said), {"role": "assistant", "content": reply}]
+    for one in told.values():
+        messages += [user(one.said), {"role": "assistant", "content": one.reply}]
         if rng.random() < 0.4:
             between = _single(rng, held_out)
             messages += _turns(rng, between)
             media += between.media
+    asked = rng.choice(list(told.values()))
     if rng.random() < 0.12:
-        return Sample(task="remembered", messages=messages[:1], answer=told[0][1])
-    _, _, question, answer = rng.choice(told)
-    if len({answer.split(" ")[1] + answer.split(" ")[2] for *_, answer in told}) < len(told):
-        return remembered(rng, held_out)
-    return Sample(task="remembered", messages=[*messages, user(question)], answer=answer, media=media)
+        return Sample(task="remembered", messages=messages[:1], answer=next(iter(told.values())).reply)
+    return Sample(task="remembered", messages=[*messages, user(asked.question)], answer=asked.answer, media=media)
 
 
 def _facts(thing: Thing) -> dict[str, str]:
     return {"colour": thing.colour, "shape": thing.shape, "place": thing.place, "see": described([thing])}
 
 
+_SHORTLY = {
+    "colour": "(And|and|And what is|What about|and what's|Now) (the|its) (color|colour)(?|)",
+    "shape": "(And|and|And what is|What about|and what's|Now|And which|and what) (the shape|its shape|shape|form)(?|)",
+    "place": "(And where|and where|Where|And in which place) is it(?|)",
+    "see": "(And|and|So|Now) (what is it|what do you see|what is in the picture|describe it)(?|)",
+}
+_ANOTHER = [
+    "(And|and|Now|What about|How about) (this|this one|that one|here|the next one)(?|)",
+    "(And this one|And here|and now|Now this), (what|which) {k}(?|)",
+    "The same (question |)(for|about) this (one|picture)(.|, please.)",
+]
+
+
+def _another(rng: random.Random, held_out: bool) -> Sample:
+    """The first turn's question about a second picture."""
+    (one, kind, said), (two, other, answer) = _seen(rng), _seen(rng)
+    while other != kind:
+        two, other, answer = _seen(rng)
+    text = expand(rng, rng.choice(_ANOTHER)).format(k="color" if kind == "colour" else kind)
+    first = user(ask(rng, kind, held_out, x="object", c="colored"), ["image"])
+    messages = [first, {"role": "assistant", "content": said}, user(text, ["image"])]
+    return Sample(task="follow-up", messages=messages, answer=answer, media=[one, two])
+
+
 def follow_up(rng: random.Random, held_out: bool) -> Sample:
-    """A second question about the picture of the first turn."""
+    """A second question about the picture of the first turn, or the same one about another picture."""
+    if not held_out and rng.random() < 0.3:
+        return _another(rng, held_out)
     thing = one_thing(rng, clear=True)
     first, second = rng.sample(list(_facts(thing)), 2)
     slots = {"x": "object", "c": "colored"}
+    shortly = not held_out and rng.random() < 0.5
     messages = [
         user(ask(rng, first, held_out, **slots), ["image"]),
         {"role": "assistant", "content": _facts(thing)[first]},
+        user(expand(rng, _SHORTLY[second]) if shortly else ask(rng, second, held_out, **slots)),
     ]
-    messages.append(user(ask(rng, second, held_out, **slots)))
     return Sample(task="follow-up", messages=messages, answer=_facts(thing)[second], media=[to_picture(rng, [thing])])

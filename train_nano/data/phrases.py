@@ -14,7 +14,6 @@ TRAIN: dict[str, list[str]] = {
         "(The|This) {x}(, what|: what|: which| -) (color|colour)(| is it)?",
         "(color|colour) (pls|please)",
         "(What|Whats) the (color|colour)(| here| of it)?",
-        "I (can't|cannot) see (color|colour)s well, what is the {x}?",
         "(Is the {x} red, blue or something else?|How is the {x} painted?)",
         "(What|Which) (color|colour) is (the|this) {x}?",
         "(What is|What's|Tell me|Name|Give me|Give) the (color|colour) of (the|this) {x}.",
