@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,32 +186,68 @@ def test_what_is_no_call_is_in_the_error_and_the_json(
     ]
 
 
-def test_ctrl_c_keeps_what_was_said(tiny_folder: Path) -> None:
-    process = start("--model", str(tiny_folder), "-p", "Hello", "-m", "8000", "--seed", "3", "--top-p", "1")
+GATED = """
+import os, sys
+from gemma4_mlx import api
+from gemma4_mlx.commands.generate import main
+
+def stream(*args, **options):
+    for number, piece in enumerate(real(*args, **options)):
+        yield piece
+        if number == 19:
+            os.read(int(sys.argv[1]), 1)
+
+real, api.stream_generate = api.stream_generate, stream
+sys.exit(main(sys.argv[2:]))
+"""
+"""After 20 pieces the command waits until its gate opens: a reply may not be over before its reader has acted."""
+
+
+@pytest.fixture
+def gated(tiny_folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """A command that waits in the middle of its answer, and the gate to be closed."""
+    held, gate = os.pipe()
+    options = ["--model", str(tiny_folder), "-p", "Hello", "-m", "2000", "--seed", "3", "--top-p", "1"]
+    command = [sys.executable, "-c", GATED, str(held), *options]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pass_fds=[held]
+    ) as process:
+        os.close(held)
+        yield process, gate
+        process.kill()
+
+
+def test_ctrl_c_keeps_what_was_said(gated: tuple["subprocess.Popen[bytes]", int]) -> None:
+    """The signal arrives while the answer is written: after its first text, before the gate that is never opened."""
+    process, gate = gated
     assert process.stdout is not None
-    first = process.stdout.read(20)
+    first = process.stdout.read(1)
     process.send_signal(signal.SIGINT)
-    rest, err = process.communicate(timeout=20)
-    note, line, footer = err.partition("\n")
+    rest, err = process.communicate()
+    os.close(gate)
+    note, line, footer = err.decode().partition("\n")
     assert note + line == "note: the answer is cut off by Ctrl-C\n"
     assert FOOTER.fullmatch(footer), err
     assert process.returncode == 130
-    assert len(first) == 20
-    assert rest.endswith("\n")
+    assert len(first) == 1
+    assert rest.endswith(b"\n")
 
 
-def test_closed_pipe_and_full_disk(tiny_folder: Path) -> None:
-    options = ("--model", str(tiny_folder), "-p", "Hello", "-m", "2000", "--seed", "3")
-    process = start(*options)
+def test_a_pipe_that_is_closed_during_the_answer(gated: tuple["subprocess.Popen[bytes]", int]) -> None:
+    process, gate = gated
     assert process.stdout is not None
-    process.stdout.read(5)
-    process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == ""
-    assert process.wait(timeout=20) == 1
+    process.stdout.read(1)
+    process.stdout.close()
+    os.close(gate)
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
+
+
+def test_a_full_disk(tiny_folder: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        process = start(*options, stdout=full)
-        assert process.communicate(timeout=20)[1] == "error: [Errno 28] No space left on device\n"
+        process = start("--model", str(tiny_folder), "-p", "Hello", "-m", "20", "--seed", "3", stdout=full)
+        assert process.communicate()[1] == "error: [Errno 28] No space left on device\n"
         assert process.returncode == 1
 
 

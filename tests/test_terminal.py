@@ -67,6 +67,27 @@ def test_a_pipe_gets_what_was_said(screens: Screens) -> None:
     assert (out.getvalue(), err.getvalue()) == (SAID, f"{SAID}\n")
 
 
+@pytest.mark.parametrize("channel", ["answer", "thought"])
+def test_an_interrupt_as_soon_as_text_is_out_ends_its_line(
+    screens: Screens, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """Ctrl-C may come between the text and whatever takes note of it."""
+    out, err = screens(False)
+    stream = out if channel == "answer" else err
+    interrupts = iter([KeyboardInterrupt])
+
+    def flush() -> None:
+        for interrupt in interrupts:
+            raise interrupt
+
+    monkeypatch.setattr(stream, "flush", flush)
+    terminal = Terminal(show_thought=True)
+    with pytest.raises(KeyboardInterrupt):
+        terminal.show(SimpleNamespace(channel=channel, text="Hel"))
+    terminal.end()
+    assert stream.getvalue() == "Hel\n"
+
+
 def test_calls_and_results_move_no_cursor(screens: Screens) -> None:
     out, err = screens(True)
     terminal = Terminal(show_thought=True)

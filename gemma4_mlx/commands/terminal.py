@@ -140,7 +140,7 @@ class Terminal:
             return
         if self._markdown is not None or self._open_line not in (None, stream):
             self.end()
-        self._open_line = stream
+        self._open_line = stream  # first, as Ctrl-C may come as soon as the text is out
         if stream.isatty():
             self._wrap = self._wrap or WordWrap(lambda: columns(stream))
             text = self._wrap.feed(self._shown.feed(text))
