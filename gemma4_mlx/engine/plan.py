@@ -19,7 +19,7 @@ from gemma4_mlx.errors import DoesNotFitError
 from gemma4_mlx.model.bits import bits_text
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.drafter import Drafter
-from gemma4_mlx.model.full_attention import SCORES_BUDGET
+from gemma4_mlx.model.full_attention import SCORES_BUDGET, score_bytes
 from gemma4_mlx.model.masks import TILE
 from gemma4_mlx.model.rows import KVQuantization, for_windows
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -254,9 +254,10 @@ def transient_bytes(config: ModelConfig, context: int, chunk: int, itemsize: int
     seen = min(window + chunk, context)
     widths = [text.num_attention_heads * layer.head_dim for layer in text.layers]
     heads = [layer.num_key_value_heads * layer.head_dim for layer in text.layers if layer.window]
-    sliding = min(TILE, chunk) * min(window + TILE, context) * text.num_attention_heads * itemsize
+    score = score_bytes(itemsize)
+    sliding = min(TILE, chunk) * min(window + TILE, context) * text.num_attention_heads * score
     sliding += seen * 2 * max(heads, default=0) * itemsize
-    scores = text.num_attention_heads * chunk * context * itemsize
+    scores = text.num_attention_heads * chunk * context * score
     full = LIVE_SCORES * min(SCORES_BUDGET, scores) if any(layer.window is None for layer in text.layers) else 0
     attention = max(sliding, full) + 3 * chunk * max(widths) * itemsize
     mlp = LIVE_MLP * chunk * text.intermediate_size * itemsize

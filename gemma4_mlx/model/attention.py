@@ -11,6 +11,10 @@ from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.projection import merge
 from gemma4_mlx.model.rotary import rotate
+from gemma4_mlx.model.rows import float32_product
+
+FUSED_QUERIES = 8
+"""Positions that Metal has one kernel for, with scores in float32. Of more, MLX would round scores of heads of 256."""
 
 
 def split_heads(x: mx.array, head_dim: int) -> mx.array:
@@ -95,7 +99,15 @@ class SlidingAttention(Attention):
 
 
 def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
-    """Attention of a tile's queries."""
+    """Attention of a tile's queries `(B, G * H, L, D)` to keys and values of H heads."""
     queries = queries[:, :, tile.start : tile.stop]
     keys, values = keys[:, :, tile.first : tile.last], values[:, :, tile.first : tile.last]
-    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=tile.mask)
+    if queries.dtype == mx.float32 or tile.stop - tile.start <= FUSED_QUERIES:
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=tile.mask)
+    batch, heads, length, _ = queries.shape
+    scores = float32_product(queries.reshape(batch, keys.shape[1], -1, queries.shape[-1]), keys.swapaxes(-1, -2))
+    if tile.mask is not None:
+        grouped = scores.reshape(batch, keys.shape[1], -1, length, scores.shape[-1])
+        scores = mx.where(tile.mask, grouped, -mx.inf).reshape(scores.shape)
+    mixed = mx.softmax(scores, axis=-1).astype(queries.dtype) @ values
+    return mixed.reshape(batch, heads, length, -1)

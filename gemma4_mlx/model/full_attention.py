@@ -19,6 +19,7 @@ from gemma4_mlx.model.cache import SharedCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.projection import last_outputs, merge, reorder
 from gemma4_mlx.model.rotary import rotate
+from gemma4_mlx.model.rows import SCORE_BYTES
 
 SCORES_BUDGET = 96 * 2**20
 """Bytes of one array of scores. Queries are read in tiles that keep to it, each against all of its keys."""
@@ -98,7 +99,7 @@ def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> mx.array:
     Tiles are evaluated one after another, so that the scores of no two are alive at once.
     """
     length = turned.shape[2]
-    size = tile_size(turned.shape[1] * turned.shape[0] * turned.itemsize, cache.offset)
+    size = tile_size(turned.shape[1] * turned.shape[0] * score_bytes(turned.itemsize), cache.offset)
     if length <= size:
         return _attend(turned, rest, cache, cache.offset)
     tiles = []
@@ -107,6 +108,11 @@ def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> mx.array:
         tiles.append(_attend(turned[:, :, start:stop], rest[:, :, start:stop], cache, cache.offset - length + stop))
         mx.eval(tiles[-1])
     return mx.concatenate(tiles, axis=2)
+
+
+def score_bytes(itemsize: int) -> int:
+    """Bytes that a tile counts for a score, for queries and keys of this size."""
+    return itemsize if itemsize == mx.float32.size else SCORE_BYTES
 
 
 def tile_size(bytes_per_key: int, keys: int) -> int:
@@ -130,5 +136,5 @@ def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> 
         seen = mx.arange(stop)[None, :] <= mx.arange(stop - length, stop)[:, None]
         grouped = scores.reshape(batch, kv_heads, -1, length, stop)
         scores = mx.where(seen, grouped, -mx.inf).reshape(scores.shape)
-    mixed = original_order(*cache.mix(mx.softmax(scores, axis=-1, precise=True)))
+    mixed = original_order(*cache.mix(mx.softmax(scores, axis=-1).astype(turned.dtype)))
     return mixed.reshape(batch, heads, length, -1)

@@ -6,6 +6,7 @@ multiply with them packed, so that no dequantized copy of a long context is ever
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import mlx.core as mx
 
@@ -32,6 +33,28 @@ def for_windows(quantization: KVQuantization | None) -> KVQuantization | None:
 
 SEGMENT, FEW = 4096, 64
 """Positions that are mixed on their own where fewer than FEW queries look at quantized rows."""
+
+
+SCORE_BYTES = 6
+"""Of a score in 16 bits, half of what it takes at once: both parts' products and remainders, or their float32 sum."""
+
+
+def float32_product(a: mx.array, b: mx.array, onto: mx.array | None = None) -> mx.array:
+    """`onto + a @ b` in float32, also of factors of 16 bits: `(..., M, K)`, `(..., K, N)` -> `(..., M, N)`.
+
+    A product of 16 bits is summed up in float32 and then rounded, which moves an attention score of 50 by up to 0.125
+    in bfloat16, and its key's weight by 13 %. So what the rounding added is computed as well, and taken off again.
+    (Only with a factor of its own for `a @ b` does Metal subtract before it rounds: steel/gemm/transforms.h.)
+    """
+    if a.dtype == mx.float32:
+        return a @ b if onto is None else mx.addmm(onto, a, b)
+    product = a @ b
+    return _corrected(product, mx.addmm(product, a, b, alpha=-1.0), mx.array(0.0) if onto is None else onto)
+
+
+@partial(mx.compile, shapeless=True)
+def _corrected(product: mx.array, excess: mx.array, onto: mx.array) -> mx.array:
+    return onto + (product.astype(mx.float32) - excess.astype(mx.float32))
 
 
 class Rows:
@@ -75,9 +98,8 @@ class PlainRows(Rows):
         return packed[0]
 
     def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
-        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
-        rows = self.cut(0, stop)[0].swapaxes(-1, -2)
-        return queries @ rows if onto is None else mx.addmm(onto, queries, rows)
+        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`, float32."""
+        return float32_product(queries, self.cut(0, stop)[0].swapaxes(-1, -2), onto)
 
     def mix(self, weights: mx.array) -> mx.array:
         """`weights (B, H, M, T) @ rows[:T]`, `(B, H, M, D)`."""
@@ -113,8 +135,8 @@ class QuantizedRows(Rows):
         return self._cropped(mx.dequantize(weight, scales, biases, group_size=group_size, bits=bits))
 
     def scores(self, queries: mx.array, stop: int, onto: mx.array | None = None) -> mx.array:
-        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`."""
-        scores = self._multiply(self._pad(queries), self.cut(0, stop), transpose=True)
+        """`onto + queries (B, H, M, D) @ rows[:stop]^T`, `(B, H, M, stop)`, float32."""
+        scores = self._multiply(self._pad(queries).astype(mx.float32), self.cut(0, stop), transpose=True)
         return scores if onto is None else onto + scores
 
     def mix(self, weights: mx.array) -> mx.array:
@@ -143,8 +165,8 @@ class QuantizedRows(Rows):
         """Attention `(B, G * H, 1, D)` of one position's queries to rows of H heads of keys, then H of values."""
         keys, values = zip(*(mx.split(part, 2, axis=1) for part in packed), strict=True)
         grouped = queries.reshape(queries.shape[0], keys[0].shape[1], -1, queries.shape[-1])
-        scores = self._multiply(self._pad(grouped), keys, transpose=True)
-        mixed = self._multiply(mx.softmax(scores, axis=-1, precise=True), values, transpose=False)
+        scores = self._multiply(self._pad(grouped).astype(mx.float32), keys, transpose=True)
+        mixed = self._multiply(mx.softmax(scores, axis=-1).astype(queries.dtype), values, transpose=False)
         return self._cropped(mixed).reshape(queries.shape)
 
     def _multiply(self, x: mx.array, packed: Packed, *, transpose: bool) -> mx.array:
