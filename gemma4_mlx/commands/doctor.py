@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, run
+from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, explained, run
 from gemma4_mlx.commands.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -38,15 +38,16 @@ def examine(args: argparse.Namespace) -> int:
     terminal = Terminal(show_thought=False)
     print(*machine_lines(), "", sep="\n", flush=True)
     print("| check | on | found | expected | |\n| --- | --- | --- | --- | --- |", flush=True)
-    done: list[bool] = []
+    done: list[Check] = []
     for check in checks(terminal):
         terminal.clear()
         verdict = "agrees" if check.agrees else "**differs**"
         print(f"| {check.name} | {check.device} | {check.found} | {check.allowed} | {verdict} |", flush=True)
         terminal.status(f"{len(done) + 1} checks done")
-        done.append(check.agrees)
+        done.append(check)
     terminal.clear()
-    wrong = done.count(False)
+    print("", *findings(done, terminal), sep="\n", flush=True)
+    wrong = [check.agrees for check in done].count(False)
     print(f"\n{len(done)} checks: {f'**{wrong} differ**' if wrong else 'all agree'}")
     return EXIT_FAILED if wrong else 0
 
@@ -54,11 +55,14 @@ def examine(args: argparse.Namespace) -> int:
 def machine_lines() -> Iterator[str]:
     """The machine, the versions, and what of the 12B fits."""
     from gemma4_mlx.measure.machine import this_machine, wired_limit_megabytes
+    from gemma4_mlx.measure.power import power_line
 
     machine = this_machine()
     yield "# gemma4_mlx doctor"
     yield f"- machine: {machine.chip}, {machine.memory / 1e9:.1f} GB, {machine.system}, on the {machine.device}"
     yield f"- software: gemma4_mlx {machine.package}, MLX {machine.mlx}, Python {machine.python}"
+    if machine.system.startswith("macOS"):
+        yield f"- {power_line()}"
     if machine.working_set and machine.largest_buffer:
         yield f"- GPU: recommended working set {machine.working_set / 1e9:.2f} GB, largest array " + (
             f"{machine.largest_buffer / 1e9:.2f} GB, iogpu.wired_limit_mb {wired_limit_megabytes() or 'unknown'}"
@@ -87,10 +91,27 @@ def fitting_lines() -> Iterator[str]:
         )
 
 
+def findings(done: "Sequence[Check]", terminal: Terminal) -> Iterator[str]:
+    """What the checks come to, and how fast larger steps are."""
+    from gemma4_mlx.measure.kernels import verdict
+    from gemma4_mlx.measure.steps import measured_steps, steps_line
+
+    yield f"- {verdict(done)}"
+    try:
+        line = steps_line(*measured_steps(terminal.status))
+    except Exception as error:  # on a machine that nobody has tried
+        line = f"prefill step: not measured, {explained(error)}"
+    terminal.clear()
+    yield f"- {line}"
+
+
 def checks(terminal: Terminal) -> "Iterator[Check]":
     """Everything that is compared and asked."""
     from gemma4_mlx.measure.checks import compare, questions_answered, trials
+    from gemma4_mlx.measure.kernels import kernel_checks
 
+    terminal.status("comparing kernels with float64")
+    yield from kernel_checks()
     for trial in trials():
         terminal.status(f"comparing: {trial.name}")
         yield from compare(trial)

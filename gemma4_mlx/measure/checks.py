@@ -34,6 +34,7 @@ class Check:
         device: "cpu" or "gpu".
         found, allowed: what came out and what should; differences are relative to the length of the logits.
         agrees: whether it is so.
+        times: of a kernel, its difference from float64 in multiples of what is allowed.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Check:
     found: str
     allowed: str
     agrees: bool
+    times: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

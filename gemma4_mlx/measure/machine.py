@@ -2,13 +2,13 @@
 
 import os
 import platform
-import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import mlx.core as mx
 
 from gemma4_mlx import __version__
+from gemma4_mlx.measure.power import macos_version, said_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,7 @@ def this_machine() -> Machine:
 
 def wired_limit_megabytes() -> str | None:
     """What the owner of a Mac has set `iogpu.wired_limit_mb` to (0: nothing); None elsewhere."""
-    try:
-        done = subprocess.run(
-            ["sysctl", "-n", "iogpu.wired_limit_mb"], capture_output=True, text=True, check=False, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+    return said_by("sysctl", "-n", "iogpu.wired_limit_mb").strip() or None
 
 
 def _optional(value: str | int | None) -> int | None:
@@ -67,8 +61,9 @@ def _optional(value: str | int | None) -> int | None:
 
 
 def _system() -> str:
-    if platform.system() == "Darwin":
-        return f"macOS {platform.mac_ver()[0]} {platform.machine()}"
+    if platform.system() == "Darwin":  # whose version a Python built for an older system is not told
+        version = macos_version(said_by("sw_vers")) or platform.mac_ver()[0]
+        return f"macOS {version} {platform.machine()}"
     try:
         name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
