@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FRAMES = "video array"  # in messages
 _MOST_BYTES = 2**30  # of a file that its decoder reads whole
+_MOST_PIXELS = 10**11  # of all frames; minutes of decoding
 _SHORTEST = 0.0101  # seconds; browsers show frames that state 10 ms or less ...
 _USUAL = 0.1  # ... for this long
 
@@ -135,18 +136,15 @@ class _Animation:
 
     Attributes:
         image: Pillow's.
+        count: how many frames the file says it has.
         first: the number of its first frame; 1 if there is an image in front that is no part of the animation.
         orientation: as EXIF states it.
     """
 
     image: Any
+    count: int
     first: int
     orientation: int
-
-    @property
-    def count(self) -> int:
-        """How many frames the file says it has."""
-        return int(self.image.n_frames) - self.first
 
     def frames(self, source: Source) -> "Iterator[tuple[float, Image.Image]]":
         """Each frame with the seconds for which it is shown; a note if there are fewer than there should be."""
@@ -178,7 +176,18 @@ def _opened(source: Source, limits: MediaLimits) -> Iterator[_Animation | None]:
         check_pixels(source.name, image.width, image.height, limits, limits.max_frame_pixels)
         check_memory(source.name, image, stream.seek(0, io.SEEK_END), limits)
         first = int(bool(getattr(image, "default_image", False)))
-        yield _Animation(image, first, orientation_of(image) if orientation is None else orientation)
+        count = _frames_in(image, source) - first
+        if count * image.width * image.height > _MOST_PIXELS:
+            size = f"{count} frames of {image.width} x {image.height} pixels"
+            raise GemmaError(f"{source.name}: {size} would take too long to decode; cut it or make it smaller first")
+        yield _Animation(image, count, first, orientation_of(image) if orientation is None else orientation)
+
+
+def _frames_in(image: Any, source: Source) -> int:
+    try:
+        return int(image.n_frames)
+    except Exception as error:  # a decoder may raise anything on hostile data
+        raise broken(source.name) from error
 
 
 def _open_png(source: Source, stream: IO[bytes]) -> tuple[Any, int]:

@@ -58,7 +58,7 @@ class MediaOptions:
         image_tokens: at most this many tokens for a picture: 70, 140, 280, 560 or 1120.
         frame_tokens: the same for a frame of a film.
         max_frames: at most this many frames of a film.
-        fps: frames a second of film; None spreads max_frames over its length.
+        fps: frames a second of film, thinned out to max_frames; None spreads max_frames over its length.
         soundtrack: whether a film's sound follows its frames.
         limits: what is refused before it is decoded.
     """

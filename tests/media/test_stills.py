@@ -11,6 +11,7 @@ from media.media_files import frame_number, frame_picture, image_bytes, picture
 from PIL import Image
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media import stills
 from gemma4_mlx.media.images import load_image
 from gemma4_mlx.media.sources import MediaLimits
 from gemma4_mlx.media.stills import is_animated
@@ -120,6 +121,12 @@ def test_limits_come_before_decoding() -> None:
     ):
         with pytest.raises(GemmaError, match=said):
             load_video(data, limits=limits)
+
+
+def test_work_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stills, "_MOST_PIXELS", 100_000)
+    with pytest.raises(GemmaError, match="12 frames of 192 x 96 pixels would take too long to decode"):
+        load_video(animated("GIF"))
 
 
 def test_any_damage_gives_frames_or_the_packages_own_error() -> None:
