@@ -12,13 +12,14 @@ from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media.arrays import is_array, is_with_rate, split_rate
 from gemma4_mlx.media.container import check_length
 from gemma4_mlx.media.decode import check_memory, check_pixels, png_orientation
-from gemma4_mlx.media.heif import is_avif
+from gemma4_mlx.media.heif import is_avif, is_heic
 from gemma4_mlx.media.images import Patches, cut_up, load_image
 from gemma4_mlx.media.pixels import orientation_of
 from gemma4_mlx.media.png import SIGNATURE, animated_png, read_png
 from gemma4_mlx.media.salvage import Decoded, broken
 from gemma4_mlx.media.signatures import HEAD_BYTES, kind_by_head
 from gemma4_mlx.media.sources import MediaLimits, Source, read_source
+from gemma4_mlx.media.tables import top_boxes
 from gemma4_mlx.media.webp import whole_part
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def animated_stills(source: Source, limits: MediaLimits) -> Stills | None:
     """
     with source.opened() as file:
         kind = kind_by_head(file.read(HEAD_BYTES))
-    if kind.medium != "image" or kind.name == "a HEIC image":  # of which there are some that are videos
+    if kind.medium != "image" or _has_track(source):
         return None
     with _opened(source, limits) as animation:
         if animation is None or animation.count < 2:
@@ -114,9 +115,20 @@ def animated_stills(source: Source, limits: MediaLimits) -> Stills | None:
 def is_animated(path: str) -> bool:
     """Whether a file is an image with more than one frame. Never raises."""
     limits = MediaLimits()
-    with suppress(GemmaError), _opened(read_source(path, limits), limits) as animation:
-        return animation is not None and animation.count > 1
+    with suppress(GemmaError):
+        source = read_source(path, limits)
+        with _opened(source, limits) as animation:
+            return _has_track(source) or (animation is not None and animation.count > 1)
     return False
+
+
+def _has_track(source: Source) -> bool:
+    """Whether it is a HEIC file with a video in it, as cameras write bursts; FFmpeg reads that."""
+    with source.opened() as file:
+        head = file.read(HEAD_BYTES)
+        if is_avif(head) or not is_heic(head):
+            return False
+        return any(box.kind == b"moov" for box in top_boxes(file, file.seek(0, io.SEEK_END)))
 
 
 def _picked(source: Source, limits: MediaLimits, numbers: Sequence[int], budget: int) -> Iterator[Patches]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
-from media.media_files import frame_number, frame_picture, image_bytes, picture
+from media.media_files import frame_number, frame_picture, image_bytes, picture, video_bytes
 from PIL import Image
 
 from gemma4_mlx.errors import GemmaError
@@ -96,6 +97,18 @@ def test_an_image_in_front_of_the_animation_is_no_part_of_it() -> None:
     data = animated("PNG", 4, default_image=True, duration=[100] * 3)
     video = load_video(data)
     assert (numbers(video), video.timestamps) == ([1, 2, 3], pytest.approx([0, 0.1, 0.2]))
+
+
+def test_heic_is_a_video_only_with_a_track(tmp_path: Path) -> None:
+    """A burst of a camera is one; a photo isn't, though FFmpeg would read one of its tiles."""
+    still, burst = io.BytesIO(), bytearray(video_bytes(5, codec="libx265", encoder={"x265-params": "log-level=none"}))
+    pillow_heif.from_pillow(picture(96, 48)).save(still, quality=50)
+    with pytest.raises(GemmaError, match="is a HEIC image without animation, not a video: give it as an image"):
+        load_video(still.getvalue())
+    burst[8:12] = b"hevc"  # the brand of bursts
+    (tmp_path / "a.heics").write_bytes(burst)
+    assert numbers(load_video(tmp_path / "a.heics")) == list(range(5))
+    assert is_animated(str(tmp_path / "a.heics"))
 
 
 def test_parts_of_frames_stand_on_those_before() -> None:
