@@ -1,7 +1,10 @@
 """Arrays in place of files, from NumPy, MLX, PyTorch and others: of samples, pixels and frames, in any usual layout."""
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ _RATE_KEYS = ("sampling_rate", "sample_rate", "rate", "fps")
 _SAMPLE_KEYS = ("array", "samples", "frames")
 _COLOURS = (1, 3, 4)
 _LOUDEST = 16.0  # of floating-point samples whose full scale is 1; more were never divided by theirs
+_LIST_NUMBERS = 2**20  # in a list at a time
 _SAMPLE_TYPES = "float, int32, int16, int8 or uint8"
 _PIXEL_TYPES = "uint8, bool, or floating point between 0 and 1"
 
@@ -47,18 +51,31 @@ def split_rate(value: Any, name: str) -> tuple[Any, float]:
     several, rate = value[::-1] if isinstance(value[0], Real) and not isinstance(value[1], Real) else value
     if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 < float(rate) < np.inf:
         raise GemmaError(f"{name}: its rate must be a number over 0, not {rate!r:.40}")
+    if isinstance(several, str | bytes | bytearray | PathLike):
+        raise GemmaError(f"{name}: {type(several).__name__} in the place of an array; a file is given without a rate")
     return several, float(rate)
 
 
 def as_numpy(value: Any, name: str) -> np.ndarray:
-    """The array as NumPy's. Raises GemmaError if its numbers can't be read, such as bfloat16 or another device's."""
+    """The array as NumPy's: numbers that it can't hold, bfloat16 or on another device, become float32.
+
+    Raises:
+        GemmaError: they can't be read at all.
+    """
     try:
         return np.asarray(value)
-    except Exception as error:  # each library has its own
-        kind = getattr(value, "dtype", type(value).__name__)
-        raise GemmaError(
-            f"{name}: numbers of {kind} can't be read; convert it to float32 in the main memory first"
-        ) from error
+    except Exception:  # each library has its own
+        with suppress(Exception):
+            return _by_lists(value)
+    kind = getattr(value, "dtype", type(value).__name__)
+    raise GemmaError(f"{name}: numbers of {kind} can't be read; convert it to float32 in the main memory first")
+
+
+def _by_lists(value: Any) -> np.ndarray:
+    """Through Python's numbers, a part at a time: they take ten times the memory."""
+    rows = max(1, _LIST_NUMBERS * len(value) // max(1, math.prod(value.shape)))
+    parts = [np.array(value[start : start + rows].tolist(), np.float32) for start in range(0, len(value), rows)]
+    return np.concatenate(parts)
 
 
 def sound_samples(several: Any, name: str) -> np.ndarray:

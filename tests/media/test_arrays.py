@@ -40,6 +40,8 @@ SOUNDS: dict[str, Any] = {
     "rate as a float": (HALF, 16_000.0),
     "object": {"path": None, "array": HALF, "sampling_rate": RATE},
     "mlx": (mx.array(HALF), RATE),
+    "mlx bfloat16": (mx.array(HALF).astype(mx.bfloat16), RATE),
+    "mlx bfloat16 in rows": (mx.array(np.stack((HALF, HALF))).astype(mx.bfloat16), RATE),
     "mlx int16": (mx.array(WORDS), RATE),
     "mlx in rows": (mx.array(np.stack((HALF, HALF))), RATE),
     "strided": (np.repeat(HALF, 2)[::2], RATE),
@@ -64,6 +66,15 @@ def test_other_rates_are_resampled() -> None:
     assert [clip.shape for clip in load_audio((np.zeros(48_000, np.int16), 48_000))] == [(25, 640)]
 
 
+class Unreadable:
+    """An array of a library that gives its numbers to nobody."""
+
+    shape, dtype = (3,), "float5"
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise RuntimeError("no")
+
+
 NO_SCALE = "samples have no known full scale; pass float, int32, int16, int8 or uint8"
 WRONG_SOUNDS: dict[str, tuple[Any, str]] = {
     "no rate": (HALF, "give its sample rate too, as (samples, rate)"),
@@ -79,7 +90,7 @@ WRONG_SOUNDS: dict[str, tuple[Any, str]] = {
         "floating-point samples must lie between -1 and 1; divide 16-bit",
     ),
     "not finite": ((np.full(9, np.inf), RATE), "holds samples that are not finite numbers"),
-    "bfloat16": ((mx.array(HALF).astype(mx.bfloat16), RATE), "numbers of mlx.core.bfloat16 can't be read; convert it"),
+    "no numbers": ((Unreadable(), RATE), "numbers of float5 can't be read; convert it to float32 in the main memory"),
     "number": ((np.array(1.0), RATE), "shape () is none of (n,), (n, channels), (channels, n)"),
     "rate a text": ((HALF, "16000"), "its rate must be a number over 0, not '16000'"),
     "rate missing": ((HALF, None), "its rate must be a number over 0, not None"),
@@ -88,6 +99,8 @@ WRONG_SOUNDS: dict[str, tuple[Any, str]] = {
     "rate NaN": ((HALF, float("nan")), "its rate must be a number over 0, not nan"),
     "rate bool": ((HALF, True), "its rate must be a number over 0, not True"),
     "rate broken": ((HALF, 16_000.5), "states a sample rate of 16000.5 Hz; 1000 to 768000 Hz are accepted"),
+    "a path": (("a.wav", RATE), "str in the place of an array; a file is given without a rate"),
+    "bytes": ((WORDS.tobytes(), RATE), "bytes in the place of an array; a file is given without a rate"),
     "three values": ((HALF, RATE, 1), "expected a pair with its rate, not 3 values"),
     "nothing": ((), "expected a pair with its rate, not 0 values"),
     "empty": ((HALF[:0], RATE), "has no sound in it"),
