@@ -6,6 +6,7 @@ lower limit.
 
 import base64
 import io
+import mmap
 import os
 import re
 import stat
@@ -111,7 +112,7 @@ def read_source(source: Any, limits: MediaLimits = MediaLimits()) -> Source:
         return _from_address(source.strip(), (scheme[1] or scheme[2]).lower(), limits)
     if isinstance(source, str | os.PathLike):
         return _from_path(os.fspath(source), limits)
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, bytes | bytearray | memoryview | mmap.mmap):
         return _from_bytes(bytes(source), "bytes", limits)
     if callable(getattr(source, "read", None)):
         return _from_stream(source, limits)

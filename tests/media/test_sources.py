@@ -5,8 +5,10 @@ import contextlib
 import gzip
 import http.server
 import io
+import mmap
 import os
 import re
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -21,6 +23,7 @@ import pytest
 from media.media_files import encoded_sound, image_bytes, picture, tone, video_bytes, wav_bytes
 
 from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.media import sources
 from gemma4_mlx.media.audio import load_audio
 from gemma4_mlx.media.fetch import as_uri
 from gemma4_mlx.media.images import load_image
@@ -392,6 +395,18 @@ def piped(data: bytes, *, buffering: int = -1) -> IO[bytes]:
     return os.fdopen(read_end, "rb", buffering=buffering)
 
 
+def mapped(data: bytes, path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def numbered(data: bytes) -> IO[bytes]:
+    """A temporary file, whose name is the number of its descriptor."""
+    file = tempfile.TemporaryFile()
+    file.write(data)
+    return file
+
+
 def named_pipe(data: bytes, path: Path) -> Path:
     path.with_suffix(".fifo").unlink(missing_ok=True)
     os.mkfifo(path.with_suffix(".fifo"))
@@ -435,6 +450,8 @@ WAYS: dict[str, Callable[[bytes, Path, ExitStack, Serve], Any]] = {
     "memoryview": lambda data, path, open, serve: memoryview(data),
     "BytesIO": lambda data, path, open, serve: io.BytesIO(data),
     "data URI": lambda data, path, open, serve: "data:;base64," + base64.b64encode(data).decode(),
+    "mapped": lambda data, path, open, serve: mapped(data, path),
+    "file with a number for a name": lambda data, path, open, serve: open.enter_context(numbered(data)),
     "pipe": lambda data, path, open, serve: open.enter_context(piped(data)),
     "raw pipe": lambda data, path, open, serve: open.enter_context(piped(data, buffering=0)),
     "pipe by number": lambda data, path, open, serve: f"/dev/fd/{open.enter_context(piped(data)).fileno()}",
@@ -466,7 +483,9 @@ def bare(line: str) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_kind_from_every_source(way: str, tmp_path: Path, serve: Serve) -> None:
+def test_every_kind_from_every_source(way: str, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "raw pipe":
+        monkeypatch.setattr(sources, "_SPOOL_BYTES", 1_000)  # larger copies go to the disk
     found = {}
     for name, (kind, data, _, _) in CONTENTS.items():
         path = tmp_path / "a.bin"
