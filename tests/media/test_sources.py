@@ -402,7 +402,7 @@ def mapped(data: bytes, path: Path) -> mmap.mmap:
 
 def numbered(data: bytes) -> IO[bytes]:
     """A temporary file, whose name is the number of its descriptor."""
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (its user closes it)
     file.write(data)
     return file
 
