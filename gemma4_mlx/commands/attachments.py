@@ -8,6 +8,7 @@ import glob
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING
 
@@ -146,8 +147,8 @@ def _ends(names: Sequence[str]) -> str:
 
 
 def natural_key(path: str) -> tuple[list[tuple[int, str]], str]:
-    """Sorts 2.png before 10.png, and capital letters beside small ones."""
-    pieces = _NUMBER.split(path.casefold())
+    """Sorts 2.png before 10.png, capital letters beside small ones, and accented ones beside bare ones."""
+    pieces = _NUMBER.split(unicodedata.normalize("NFD", path.casefold()))
     return [(int(piece), "") if number % 2 else (-1, piece) for number, piece in enumerate(pieces)], path
 
 

@@ -115,7 +115,8 @@ def image_pixels(value: Any, name: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] not in _COLOURS and array.shape[0] in _COLOURS:
         array = array.transpose(1, 2, 0)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in _COLOURS):
-        raise GemmaError(f"{name}: shape {array.shape} is none of (H, W), (H, W, 3), (H, W, 4), (3, H, W)")
+        cure = "; give several images as a list" if array.ndim == 4 else ""
+        raise GemmaError(f"{name}: shape {array.shape} is none of (H, W), (H, W, 3), (H, W, 4), (3, H, W){cure}")
     array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.dtype.kind == "f":
         if array.size and not (array.min() >= 0 and array.max() <= 1):  # true for NaN too

@@ -154,6 +154,11 @@ def test_masks_are_black_and_white() -> None:
     assert {0, 255} < set(wanted.ravel())
 
 
+def test_several_images_in_one_array_are_given_as_a_list() -> None:
+    with pytest.raises(GemmaError, match=r"shape \(2, 48, 96, 3\) is none of .*; give several images as a list"):
+        load_image(np.stack((RGB, RGB)))
+
+
 FRAMES = np.stack([frame_picture(number, 192, 96) for number in range(20)])
 VIDEOS: dict[str, Any] = {
     "array": (FRAMES, 10),
