@@ -109,6 +109,17 @@ def test_any_exception_is_one_line(
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
+def test_an_error_takes_the_place_of_a_status_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("INSIDE_EMACS", "SCRIPT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert fail(GemmaError("x.png: is empty")) == 1
+    assert capsys.readouterr().err == "\r\x1b[Kerror: x.png: is empty\n"
+
+
 def test_wrong_options_are_repeated_without_hidden_characters(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         execute(lambda _: 0, "--debug", "\x1b[2J\u202egpj.exe")

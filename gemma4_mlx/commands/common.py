@@ -131,7 +131,7 @@ def _run(
         if args.debug:
             traceback.print_exc()
         discard_stdout()
-        print(f"error: {explained(error)}", file=sys.stderr)
+        print(f"{CLEAR_LINE if takes_codes(sys.stderr) else ''}error: {explained(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, GemmaError) else EXIT_FAILED
     finally:
         LOGGER.removeHandler(notes)
