@@ -243,7 +243,8 @@ def generate(model: Gemma4Unified, processor: Processor, prompt: Messages, **arg
         if piece.finish_reason == "length":
             raise GemmaError(
                 f"the thought took all {piece.generation_tokens} tokens and no answer began: "
-                "raise max_tokens, or end the thought earlier with thinking_budget"
+                "raise max_tokens, or end the thought earlier with thinking_budget",
+                arguments=["max_tokens", "thinking_budget"],
             )
         note("the reply ended after its thought, without an answer")
     return texts["answer"]

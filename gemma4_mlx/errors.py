@@ -8,6 +8,7 @@ What can be used as far as it goes is no error but a note: `note` logs it, as a 
 
 import logging
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 from gemma4_mlx.characters import replace_hidden
@@ -17,9 +18,17 @@ LOGGER = logging.getLogger("gemma4_mlx")
 
 
 class GemmaError(Exception):
-    """A file, a checkpoint or an input that can't be used."""
+    """A file, a checkpoint or an input that can't be used.
+
+    Attributes:
+        arguments: the library's arguments that the message names, as they follow in it: commands call them by flags.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, arguments: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.arguments = tuple(arguments)
 
 
 class UsageError(GemmaError):
@@ -45,9 +54,9 @@ class Terminated(SystemExit):
     """The process was told to end. Tools may raise SystemExit, which ends only their call."""
 
 
-def note(text: str) -> None:
-    """Says, in one line, what was found and what was made of it."""
-    LOGGER.warning("%s", visible(text))
+def note(text: str, *, arguments: Sequence[str] = ()) -> None:
+    """Says, in one line, what was found and what was made of it; `arguments` as in GemmaError."""
+    LOGGER.warning("%s", visible(text), extra={"arguments": tuple(arguments)})
 
 
 def visible(text: str) -> str:
@@ -73,7 +82,7 @@ def one_line(error: BaseException) -> str:
 def check_argument(name: str, value: object, holds: bool, allowed: str) -> None:
     """Raise UsageError that names an argument, unless it is as it must be."""
     if not holds:
-        raise UsageError(f"{name} must be {allowed}, not {shortened(str(value))}")
+        raise UsageError(f"{name} must be {allowed}, not {shortened(str(value))}", arguments=[name])
 
 
 def is_whole(value: object, least: int, most: float = math.inf) -> bool:

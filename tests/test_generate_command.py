@@ -290,7 +290,7 @@ def test_a_kept_prompt_of_other_settings_or_none_at_all_is_refused_and_stays(
     assert run(loaded, *kept) == 0
     capsys.readouterr()
     assert run(loaded, *kept, "--kv-bits", "8") == 1
-    assert "talk: its caches have kv_bits none; ask for the same, or give another file" in capsys.readouterr().err
+    assert "talk: its caches have --kv-bits none; ask for the same, or give another file" in capsys.readouterr().err
     (tmp_path / "talk").write_bytes(b"my thesis, the only copy")
     assert run(loaded, *kept) == 1
     assert "talk: no whole session file (no header)" in capsys.readouterr().err

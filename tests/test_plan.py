@@ -15,7 +15,6 @@ from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import full_size_config, tiny_config
 from gemma4_mlx.checkpoint.load import open_model
 from gemma4_mlx.commands.generate import main
-from gemma4_mlx.commands.planning import as_flags
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.engine.memory import budget, parse_size
 from gemma4_mlx.engine.plan import Need, cache_bytes, check, module_bytes
@@ -133,12 +132,6 @@ def test_what_does_not_fit_ends_with_code_3_before_loading(
     assert "raise --memory-limit if" in err
     assert "memory_limit" not in err
     assert main(["--model", str(tiny_folder), "-p", "hello", "--memory-limit", "1MB", "--plan"]) == 3
-
-
-def test_a_command_names_options_and_the_library_arguments() -> None:
-    said = "kv_bits=8 fits; raise memory_limit, or max_kv_size=100 (my_kv_bits and memory_limits are none)"
-    shown = "--kv-bits 8 fits; raise --memory-limit, or --max-kv-size 100 (my_kv_bits and memory_limits are none)"
-    assert as_flags(said) == shown
 
 
 MEASURE = """

@@ -276,7 +276,8 @@ def _check_finite(source: Path, tensors: Mapping[str, mx.array], of: str = "as i
             if not mx.isfinite(numbers[start : start + CHECKED_AT_ONCE]).all().item():
                 raise GemmaError(
                     f"{source}: {name} has numbers that are not finite in {tensor.dtype}, {of}; take another source, "
-                    "or --dtype bfloat16"
+                    "or dtype=bfloat16",
+                    arguments=["dtype"],
                 )
 
 

@@ -4,6 +4,7 @@ import argparse
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import termios
@@ -15,13 +16,25 @@ from typing import Any, TextIO
 
 from gemma4_mlx.characters import replace_hidden, symbol
 from gemma4_mlx.commands import start
-from gemma4_mlx.commands.planning import as_flags
-from gemma4_mlx.errors import LOGGER, DoesNotFitError, GemmaError, Terminated, UsageError, one_line, shortened
+from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, start.EXIT_INTERRUPTED
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 NO_PASTE_MARKS, SHOW_CURSOR = "\x1b[?2004l", "\x1b[?25h"
 CLEAR_LINE = "\r\x1b[K"
+
+FLAGS: dict[str, str] = {}
+"""What the command that runs calls the library's arguments."""
+OTHER_NAMES = {
+    "images": "--image",
+    "videos": "--video",
+    "path_or_repo": "--model",
+    "template_variables": "--chat-template-config",
+    "drafter": "--draft-model",
+    "soundtrack": "--no-soundtrack",
+    "tools": "--mcp",
+}
+"""Flags that are not called as the argument is."""
 
 
 class NoteHandler(logging.Handler):
@@ -32,7 +45,8 @@ class NoteHandler(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        message, clear = record.getMessage(), CLEAR_LINE if takes_codes(sys.stderr) else ""
+        message = with_flags(record.getMessage(), getattr(record, "arguments", ()))
+        clear = CLEAR_LINE if takes_codes(sys.stderr) else ""
         if message not in self._said:
             print(f"{clear}note: {message}", file=sys.stderr, flush=True)
         self._said.add(message)
@@ -111,6 +125,8 @@ def _run(
 ) -> int:
     open_standard_streams()
     write_any_text()
+    FLAGS.clear()
+    FLAGS.update(flags_of(parser))
     args = parse(parser, argv)
     notes = NoteHandler()
     LOGGER.addHandler(notes)
@@ -163,9 +179,9 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Na
 def explained(error: BaseException) -> str:
     """What an error says to the user, in one line; one that nobody foresaw asks for a report."""
     said = one_line(error)
-    if isinstance(error, DoesNotFitError):
-        return as_flags(said)
-    if isinstance(error, GemmaError | OSError | UnicodeError):
+    if isinstance(error, GemmaError):
+        return with_flags(said, error.arguments)
+    if isinstance(error, OSError | UnicodeError):
         return said
     if isinstance(error, ImportError):
         return f"a package can't be imported ({said}); install gemma4_mlx again, with what it needs"
@@ -174,8 +190,32 @@ def explained(error: BaseException) -> str:
     if type(error) is RuntimeError:  # what MLX says, of memory for example
         from gemma4_mlx.engine.device_errors import named_error
 
-        return as_flags(str(named_error(error) or said))
+        named = named_error(error)
+        return said if named is None else with_flags(str(named), named.arguments)
     return f"{type(error).__name__}: {said}; this is a fault of gemma4_mlx: please report it with what --debug prints"
+
+
+def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """What a command's options are called, by the argument of the library that each sets."""
+    words = [(action.dest, flag) for action in parser._actions for flag in action.option_strings]
+    own = {name: flag for name, flag in reversed(words) if flag.startswith("--")}
+    flags = set(own.values())
+    return own | {name: flag for name, flag in OTHER_NAMES.items() if flag in flags}
+
+
+def with_flags(text: str, arguments: Sequence[str]) -> str:
+    """A message of the library with flags in the place of the arguments that it names, as they follow in it.
+
+    An argument that the command has no flag for keeps its name.
+    """
+    done = ""
+    for name in arguments:
+        found = re.search(rf"\b{re.escape(name)}\b(=?)", text)
+        if found is None:
+            continue
+        flag = FLAGS[name] + (" " if found[1] else "") if name in FLAGS else found[0]
+        done, text = done + text[: found.start()] + flag, text[found.end() :]
+    return done + text
 
 
 def open_standard_streams() -> None:

@@ -1,16 +1,15 @@
 """The options that decide about memory and speed, and the table of `--plan`."""
 
 import argparse
-import re
 from typing import TYPE_CHECKING, Any
 
+from gemma4_mlx.commands.common import with_flags
 from gemma4_mlx.errors import DoesNotFitError
 
 if TYPE_CHECKING:
     from gemma4_mlx.engine.plan import Need, Plan
 
 _NAMES = ("kv_bits", "kv_group_size", "max_kv_size", "prefill_step_size", "memory_limit", "num_draft_tokens", "wire")
-_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(_NAMES[:-1])})\b(=?)")
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +54,8 @@ def show_plan(need: "Need", plan: "Plan") -> int:
     if plan.fits:
         print("fits")
         return 0
-    print(f"does not fit: {as_flags('; '.join(alternatives(need, plan)))}")
+    print(f"does not fit: {with_flags('; '.join(alternatives(need, plan)), ['kv_bits'])}")
     return DoesNotFitError.exit_code
-
-
-def as_flags(text: str) -> str:
-    """What the library says of memory, with the options of a command in the place of its arguments."""
-    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' if found[2] else ''}", text)
 
 
 def _kv_bits(text: str) -> int | str:

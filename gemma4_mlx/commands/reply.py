@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.characters import escaped, replace_hidden
-from gemma4_mlx.errors import GemmaError, note, one_line
+from gemma4_mlx.commands.common import explained
+from gemma4_mlx.errors import GemmaError, note
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult
@@ -110,7 +111,7 @@ class Reply:
         figures = ("prompt_tokens", "reused_tokens", "prompt_tps", "generation_tokens", "generation_tps", "peak_memory")
         texts = {"content": self.content, "reasoning": self.reasoning, "finish_reason": self.finish_reason}
         calls = {"tool_calls": self.tool_calls} if self.tool_calls else {}
-        errors = {"error": one_line(self.error)} if self.error else {}
+        errors = {"error": explained(self.error)} if self.error else {}
         return texts | calls | errors | {name: getattr(self.last, name, None) for name in figures}
 
     def report(self) -> dict[str, str]:

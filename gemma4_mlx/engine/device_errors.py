@@ -15,6 +15,7 @@ from gemma4_mlx.errors import DoesNotFitError, GemmaError, one_line, shortened
 
 LESS_MEMORY = "close other programs, lower max_kv_size, set kv_bits=8 or 4, or take a checkpoint of fewer bits"
 SHORTER = "lower prefill_step_size to 256 or 128, and close what else uses the GPU"
+ARGUMENT = re.compile(r"max_kv_size|kv_bits|prefill_step_size")
 TEMPORARY = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")
 """Variables that name the folder for temporary files, as C++ looks for it."""
 
@@ -86,7 +87,8 @@ def named_error(error: BaseException) -> GemmaError | None:
     said = one_line(error)
     for fault in FAULTS:
         if re.search(fault.pattern, said):
-            return fault.kind(f"{fault.advice} (MLX said: {shortened(said)})")
+            named = ARGUMENT.findall(fault.advice)
+            return fault.kind(f"{fault.advice} (MLX said: {shortened(said)})", arguments=named)
     if _KERNELS.match(said):
         return GemmaError(
             f"MLX can't put the kernels that it compiles into {os.path.join(_temporary_folder(), 'mlx')}: if that "

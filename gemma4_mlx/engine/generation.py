@@ -167,7 +167,8 @@ def _check_session(session: Session, model: Gemma4Unified, options: GenerationOp
     if options.kv_bits not in (AUTO, session.kv_bits or NONE):
         raise UsageError(
             f"kv_bits is {options.kv_bits}, and the session's caches are {kv_name(session.kv_bits)}: "
-            "give kv_bits to Session instead"
+            "give kv_bits to Session instead",
+            arguments=["kv_bits", "kv_bits"],
         )
 
 
@@ -201,7 +202,10 @@ def check_length(model: Gemma4Unified, prompt: Prompt, options: GenerationOption
     context, longest = model.config.text.max_position_embeddings, longest_context(model, options)
     if len(prompt.ids) >= longest:
         cure = "shorten it" if longest == context else f"shorten it, or raise max_kv_size (the model has {context})"
-        raise GemmaError(f"the prompt has {len(prompt.ids)} tokens; at most {longest - 1} can be read: {cure}")
+        raise GemmaError(
+            f"the prompt has {len(prompt.ids)} tokens; at most {longest - 1} can be read: {cure}",
+            arguments=["max_kv_size"],
+        )
     check_prompt(prompt, model.config)
     return min(len(prompt.ids) + options.max_tokens, longest)
 

@@ -77,7 +77,8 @@ class Guidance:
         """Raises GemmaError where the reply ended before its answer was complete."""
         if self._constraint is not None and not self._constraint.finished:
             raise GemmaError(
-                "the reply ended before its JSON was complete: --max-tokens or the context allows no more; raise it"
+                "the reply ended before its JSON was complete: max_tokens or the context allows no more; raise it",
+                arguments=["max_tokens"],
             )
 
     def _build_calls(self) -> CallMatcher:

@@ -83,7 +83,7 @@ class GenerationOptions:
         lengths = [len(text) for text in stop]
         allowed = f"at most {MOST_STOPS} texts of {LONGEST_STOP} characters"
         if len(lengths) > MOST_STOPS or max(lengths, default=0) > LONGEST_STOP:
-            raise UsageError(f"stop must be {allowed}, not {len(lengths)} of up to {max(lengths)}")
+            raise UsageError(f"stop must be {allowed}, not {len(lengths)} of up to {max(lengths)}", arguments=["stop"])
 
     def _check_numbers(self) -> None:
         check = self._check

@@ -181,7 +181,8 @@ def check(need: Need, plan: Plan) -> Plan:
         return plan
     raise DoesNotFitError(
         f"{plan.context} tokens need {size_name(plan.total)} with {kv_name(plan.kv_bits)} caches, and "
-        f"{size_name(plan.limit)} may be used; {'; '.join(alternatives(need, plan))}"
+        f"{size_name(plan.limit)} may be used; {'; '.join(alternatives(need, plan))}",
+        arguments=["kv_bits"],
     )
 
 
@@ -193,7 +194,8 @@ def check_weights(need: Need) -> None:
         raise DoesNotFitError(
             f"the weights take {size_name(need.weights)}, with {short} tokens of prompt and reply {size_name(least)}, "
             f"and {size_name(need.limit)} may be used: use a checkpoint of fewer bits, or raise memory_limit if this "
-            "machine can hold more"
+            "machine can hold more",
+            arguments=["memory_limit"],
         )
 
 

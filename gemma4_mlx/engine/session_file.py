@@ -67,7 +67,10 @@ def load(
     header = _verified(path)
     kept = _kv_settings(path, header["__metadata__"])
     if kept != (kv_bits, kv_group_size if kv_bits else kept[1]):
-        raise GemmaError(f"{path}: its caches have {_kv_words(*kept)}; ask for the same, or give another file")
+        raise GemmaError(
+            f"{path}: its caches have {_kv_words(*kept)}; ask for the same, or give another file",
+            arguments=["kv_bits"],
+        )
     if header["__metadata__"].get("model") != fingerprint(model):
         raise GemmaError(f"{path}: made with another model or adapters; load those, or give another file")
     session = Session(model, kv_bits, kept[1], longest)

@@ -39,7 +39,9 @@ class Gemma4Unified(nn.Module):
     def layers(self) -> list[DecoderLayer]:
         """The decoder layers, where adapters attach. Raises GemmaError for a prepared model: it is too late then."""
         if self._preparation.begun:
-            raise GemmaError("adapters attach before a model is prepared: give adapter_path to load()")
+            raise GemmaError(
+                "adapters attach before a model is prepared: give adapter_path to load()", arguments=["adapter_path"]
+            )
         return self.language_model.model.layers
 
     def prepare(self) -> "Gemma4Unified":

@@ -123,7 +123,8 @@ class ReplyParser:
         if piece.malformed is not None and piece.call is None:
             begun = shortened(piece.malformed.text)
             raise GemmaError(
-                f"the reply ended inside a tool call, which was not run: {begun!r}; raise max_tokens or ask again"
+                f"the reply ended inside a tool call, which was not run: {begun!r}; raise max_tokens or ask again",
+                arguments=["max_tokens"],
             )
         return self._joined(piece, self._flush())
 
