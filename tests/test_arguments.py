@@ -19,7 +19,7 @@ from gemma4_mlx.errors import GemmaError, UsageError, note
 from gemma4_mlx.prompt.processor import MediaOptions
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gemma4_mlx"
-WRITES_COMMANDS = {"card.py"}
+WRITES_COMMANDS = {"card.py", "unfinished.py"}
 SAYS = {"GemmaError", "UsageError", "DoesNotFitError", "note"}
 NAMES = {field.name for options in (GenerationOptions, MediaOptions) for field in fields(options)}
 NAMES |= set(inspect.signature(api.stream_generate).parameters) | set(inspect.signature(api.load).parameters)
@@ -74,9 +74,10 @@ def test_the_library_names_no_flags() -> None:
 @pytest.mark.parametrize("name", sorted(field.name for field in fields(GenerationOptions)))
 def test_an_option_out_of_range_is_called_by_its_flag(name: str, flags: None) -> None:
     with pytest.raises(UsageError) as error:
-        budget(GenerationOptions(**{name: object().limit}).memory_limit)
+        budget(GenerationOptions(**{name: object()}).memory_limit)
     assert str(error.value).startswith(f"{name} must be ")
-    flag = {"temperature": "--temp", "constrain_calls": "--no-constrain-calls"}.get(name, f"--{name.replace('_', '-')}")
+    own = {"temperature": "--temp", "constrain_calls": "--no-constrain-calls", "wire": "--no-wire"}
+    flag = own.get(name, f"--{name.replace('_', '-')}")
     without = {"eos_ids", "suppress_tokens"}
     assert explained(error.value).startswith(f"{name if name in without else flag} must be ")
 
