@@ -1,12 +1,15 @@
 """`python -m gemma4_mlx.generate` used wrongly: one line on stderr, nothing on stdout, and the exit code."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from media.test_bad_inputs import IMAGES, SOUNDS, SOURCES, VIDEOS, in_folder
 
+from gemma4_mlx.commands.bench import main as bench
+from gemma4_mlx.commands.chat import main as chat
 from gemma4_mlx.commands.generate import main
 
 
@@ -192,3 +195,36 @@ def test_an_empty_question_is_an_error(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(prompt.encode())))
     assert run(folder, "-p", "-") == 2
     assert capsys.readouterr() == ("", line)
+
+
+def test_the_environment_is_named_if_it_chose_the_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = " ($GEMMA4_MODEL chose this model; --model takes another)\n"
+    for wrong in ("/nowhere/at/all", str(tmp_path), __file__):
+        monkeypatch.setenv("GEMMA4_MODEL", wrong)
+        for command, words in ((main, ["-p", "x"]), (chat, []), (bench, [])):
+            assert command(words) == 1
+            assert capsys.readouterr().err.startswith(f"error: {wrong}: ")
+            assert command([*words, "--model", "/nowhere/else"]) == 1
+            line = "error: /nowhere/else: no such folder, nor the name of a Hub repository (owner/name)\n"
+            assert capsys.readouterr().err == line
+        assert main(["-p", "x"]) == 1
+        assert capsys.readouterr().err.endswith(named)
+    assert main(["-p", "x", "--image", "/nowhere.png", "--model", "nano"]) == 1
+    assert "GEMMA4_MODEL" not in capsys.readouterr().err
+
+
+def test_a_plan_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nano", "-p", "x", "--plan", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    parts = ("weights", "full_caches", "sliding_caches", "transient", "media")
+    assert plan["total"] == sum(plan[part] for part in parts)
+    assert (plan["fits"], plan["suggestions"], plan["weights"]) == (True, [], 11_250_572)
+    assert main(["--model", "nano", "-p", "x", "--plan", "--json", "--memory-limit", "40MB", "--kv-bits", "none"]) == 3
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["fits"], plan["kv_bits"]) == (False, None)
+    assert chat(["--model", "nano", "--plan", "--json", "--memory-limit", "330MB"]) == 3
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["context"], plan["kv_bits"]) == (131_072, 8)
+    assert plan["suggestions"][-1].startswith("at most ")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
-from gemma4_mlx.commands.options import given_drafter
+from gemma4_mlx.commands.options import choice_named, given_drafter
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.use import chosen
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -121,7 +121,8 @@ def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
     if name is None:
         config = published_config()
     else:
-        config = ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
+        with choice_named(args):
+            config = ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
     return f"{name or 'Gemma 4 12B'} on Apple's chips. {tables(config, args.d or ROOFLINE_CONTEXTS)}\n"
 
 
@@ -140,7 +141,8 @@ def measure(args: argparse.Namespace, name: str) -> int:
     machine, setup, jobs = this_machine(), Setup(args.kv_bits, args.prefill_step_size), job_list(args)
     drafter = given_drafter(args)
     terminal.status("loading the model")
-    subject = load_subject(resolve(name, revision=args.revision, offline=args.offline), name, setup, jobs)
+    with choice_named(args):
+        subject = load_subject(resolve(name, revision=args.revision, offline=args.offline), name, setup, jobs)
     if drafter is not None:
         drafter.check(subject.model)
     limits = machine_limits(machine.chip, subject.dtype) if args.roofline else None

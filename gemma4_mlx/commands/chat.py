@@ -12,6 +12,7 @@ from gemma4_mlx.commands.common import EXIT_FAILED, add_debug, explained, restor
 from gemma4_mlx.commands.line_input import ReadLine, line_reader, read_message
 from gemma4_mlx.commands.options import (
     add_common_options,
+    choice_named,
     given_drafter,
     model_name,
     note_options_without_effect,
@@ -52,6 +53,7 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--verbose", action="store_true", help="print counts and speeds after each answer")
     output.add_argument("--no-history", action="store_true", help="neither recall nor keep the lines that are typed")
+    output.add_argument("--json", action="store_true", help="print what --plan says as one JSON object")
     add_debug(output)
     return parser
 
@@ -173,14 +175,15 @@ def open_chat(args: argparse.Namespace, typeahead: Typeahead) -> Chat:
     asked = reply_options(args)
     GenerationOptions(**{name: value for name, value in asked.items() if value is not None})
     terminal = Terminal(show_thought=not args.hide_thinking, markdown=True, typeahead=typeahead)
-    model, processor = api.load(
-        model_name(args, terminal),
-        revision=args.revision,
-        offline=args.offline,
-        adapter_path=args.adapter_path,
-        lazy=True if args.plan else "auto",
-        memory_limit=args.memory_limit,
-    )
+    with choice_named(args):
+        model, processor = api.load(
+            model_name(args, terminal),
+            revision=args.revision,
+            offline=args.offline,
+            adapter_path=args.adapter_path,
+            lazy=True if args.plan else "auto",
+            memory_limit=args.memory_limit,
+        )
     options = GenerationOptions.from_config(processor.generation_config, **asked)
     chat = Chat(args, terminal, model, processor, options, given_drafter(args), Session(model), typeahead=typeahead)
     if not args.plan:

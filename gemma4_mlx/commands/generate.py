@@ -12,6 +12,7 @@ from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import (
     EIGHT_BITS,
     add_common_options,
+    choice_named,
     given_drafter,
     media_options,
     model_name,
@@ -81,7 +82,7 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     add_tool_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json-schema", metavar="FILE", help="keep the answer to the JSON schema in this file")
-    output.add_argument("--json", action="store_true", help="print one JSON object instead of streaming the answer")
+    output.add_argument("--json", action="store_true", help="print one JSON object: the answer, or --plan")
     output.add_argument("--verbose", action="store_true", help="also print timings")
     add_debug(output)
     return parser
@@ -103,7 +104,7 @@ def answer(args: argparse.Namespace) -> int:
         asked = Asked(model, processor, drafter, conversation, prompt, options, schema)
         keeps = args.prompt_cache_file is not None or bool(toolbox.tools)
         if args.plan:
-            return plan(terminal, asked, keeps)
+            return plan(terminal, asked, keeps=keeps, as_json=args.json)
         session = open_session(args.prompt_cache_file, model, prompt, options) if keeps else None
         said = speak(args, terminal, asked, session, toolbox)
     if args.json:
@@ -129,16 +130,19 @@ def prepare(
     from gemma4_mlx.checkpoint.hub import resolve
     from gemma4_mlx.prompt.processor import MediaOptions
 
-    folder = resolve(model_name(args, terminal), revision=args.revision, offline=args.offline)
+    with choice_named(args):
+        folder = resolve(model_name(args, terminal), revision=args.revision, offline=args.offline)
+        own = MediaOptions.from_folder(folder)
     terminal.status("reading media")
-    conversation = messages(args, media_options(args, MediaOptions.from_folder(folder)))
+    conversation = messages(args, media_options(args, own))
     terminal.status("loading the model")
     lazy: bool | Literal["auto"] = True if args.plan else "auto"
-    model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=lazy, memory_limit=args.memory_limit)
+    with choice_named(args):
+        model, processor = api.load(folder, adapter_path=args.adapter_path, lazy=lazy, memory_limit=args.memory_limit)
     return model, processor, conversation
 
 
-def plan(terminal: Terminal, asked: Asked, keeps: bool) -> int:
+def plan(terminal: Terminal, asked: Asked, *, keeps: bool, as_json: bool) -> int:
     """Prints what the reply would need, with a session if it `keeps` one; the weights stay on disk."""
     from gemma4_mlx.engine.generation import check_length, memory_need
     from gemma4_mlx.engine.session import Session
@@ -146,7 +150,8 @@ def plan(terminal: Terminal, asked: Asked, keeps: bool) -> int:
     options = asked.options
     need = memory_need(asked.model, asked.prompt, options, Session(asked.model) if keeps else None, asked.drafter)
     terminal.clear()
-    return show_plan(need, need.choose(check_length(asked.model, asked.prompt, options), options.kv_bits))
+    chosen = need.choose(check_length(asked.model, asked.prompt, options), options.kv_bits)
+    return show_plan(need, chosen, as_json=as_json)
 
 
 def prompt_and_options(

@@ -2,8 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,20 @@ def model_name(args: argparse.Namespace, terminal: Terminal) -> str:
         terminal.note(NANO_NOTICE)
     remember_use(choice.name, args.revision)
     return choice.name
+
+
+@contextmanager
+def choice_named(args: argparse.Namespace) -> Iterator[None]:
+    """Name in errors about the model what chose it, if that was no option."""
+    from gemma4_mlx.commands.use import chosen
+
+    try:
+        yield
+    except GemmaError as error:
+        named_by = chosen(args.model).named_by
+        if not args.model and named_by:
+            error.args = (f"{error} ({named_by} chose this model; --model takes another)",)
+        raise
 
 
 def given_drafter(args: argparse.Namespace) -> "Drafter | None":

@@ -1,9 +1,11 @@
 """The options that decide about memory and speed, and the table of `--plan`."""
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.commands.common import with_flags
+from gemma4_mlx.commands.reply import json_text
 from gemma4_mlx.errors import DoesNotFitError
 
 if TYPE_CHECKING:
@@ -43,10 +45,13 @@ def memory_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in _NAMES}
 
 
-def show_plan(need: "Need", plan: "Plan") -> int:
-    """Prints the table on stdout, and what would fit if this does not; returns the exit code."""
+def show_plan(need: "Need", plan: "Plan", *, as_json: bool = False) -> int:
+    """Prints the table on stdout, or a JSON object, and what would fit if this does not; returns the exit code."""
     from gemma4_mlx.engine.plan import GB, alternatives
 
+    if as_json:
+        print(json_text(plan_as_dict(need, plan)))
+        return 0 if plan.fits else DoesNotFitError.exit_code
     rows = plan.rows()
     width = max(len(name) for name, _ in rows)
     for name, size in rows:
@@ -56,6 +61,14 @@ def show_plan(need: "Need", plan: "Plan") -> int:
         return 0
     print(f"does not fit: {with_flags('; '.join(alternatives(need, plan)), ['kv_bits'])}")
     return DoesNotFitError.exit_code
+
+
+def plan_as_dict(need: "Need", plan: "Plan") -> dict[str, Any]:
+    """A plan for machines: sizes in bytes, whether it fits, and in words what would if it does not."""
+    from gemma4_mlx.engine.plan import alternatives
+
+    suggestions = [] if plan.fits else [with_flags(text, ["kv_bits"]) for text in alternatives(need, plan)]
+    return asdict(plan) | {"total": plan.total, "fits": plan.fits, "suggestions": suggestions}
 
 
 def _kv_bits(text: str) -> int | str:

@@ -190,7 +190,7 @@ class Chat:
     def plan(self) -> int:
         """Prints what a conversation as long as it may be would need; returns the exit code."""
         need = self._need(())
-        return show_plan(need, need.choose(self.longest, self.options.kv_bits))
+        return show_plan(need, need.choose(self.longest, self.options.kv_bits), as_json=self.args.json)
 
     def with_system(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with the instructions before them."""

@@ -46,7 +46,7 @@ def check_picture(path: Path) -> None:
         problem = "it is write-protected"
     else:
         return
-    raise UsageError(f"--plot {path}: the picture can't be written ({problem}); name it .png, .svg or .pdf elsewhere")
+    raise UsageError(f"{path}: the picture can't be written ({problem}); name it .png, .svg or .pdf elsewhere")
 
 
 def _kind(path: Path) -> str:
