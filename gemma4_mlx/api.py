@@ -170,7 +170,7 @@ def stream_generate(
     tools: Sequence[AnyTool] | None = None,
     enable_thinking: bool = False,
     prefill_response: str = "",
-    json_schema: Mapping[str, Any] | None = None,
+    json_schema: Any = None,
     media: MediaOptions | None = None,
     template_variables: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -183,11 +183,11 @@ def stream_generate(
     `images`, `audio` and `videos` (paths, URLs, data URIs, bytes, arrays, sound as `(samples, rate)`, frames as
     `(frames, fps)`, or what is decoded already: one, or a list) go with a question given as text: pictures and films
     before it, sounds after it, films' own too. `tools` are declared to the model, not run: see `run_agent`. With
-    `json_schema` the answer is JSON that validates against it. `options` are fields of GenerationOptions; what is not
-    given comes from the checkpoint. A `session` given again with a longer conversation reads only what is new; a
-    `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. What is meant as a call and is
-    none comes as `malformed`, in place of `call`. Raises GemmaError for input that can't be read, and behind the
-    last piece where the reply ends before its JSON does; UsageError for options out of range.
+    `json_schema` the answer is JSON that validates against it (see `schema.read_schema`). `options` are fields of
+    GenerationOptions; what is not given comes from the checkpoint. A `session` given again with a longer conversation
+    reads only what is new; a `drafter` guesses tokens ahead. A `Prompt` of the processor is read as it is. What is
+    meant as a call and is none comes as `malformed`, in place of `call`. Raises GemmaError for input that can't be
+    read, and behind the last piece where the reply ends before its JSON does; UsageError for options out of range.
     """
     _check_process()
     _check_kinds(Gemma4Unified, model=model)

@@ -1,13 +1,16 @@
 """`python -m gemma4_mlx.generate`: one question, one answer on stdout; everything else goes to stderr."""
 
 import argparse
+import json
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gemma4_mlx.commands.attachments import STDIN, add_attachments, check_count, find_media
+from gemma4_mlx.commands.attachments import STDIN, STDIN_NAMES, add_attachments, check_count, find_media
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import (
     EIGHT_BITS,
@@ -21,11 +24,17 @@ from gemma4_mlx.commands.options import (
 )
 from gemma4_mlx.commands.planning import show_plan
 from gemma4_mlx.commands.prompt_cache import open_session, save_session
-from gemma4_mlx.commands.question import read_question, reads_stdin, settle_question
+from gemma4_mlx.commands.question import (
+    MOST_INPUT,
+    as_text,
+    read_question,
+    reads_stdin,
+    settle_question,
+)
 from gemma4_mlx.commands.reply import Reply, json_text, with_beginning
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
-from gemma4_mlx.errors import GemmaError, UsageError
+from gemma4_mlx.errors import GemmaError, UsageError, one_line, shortened
 from gemma4_mlx.files import read_given_json
 
 if TYPE_CHECKING:
@@ -37,6 +46,10 @@ if TYPE_CHECKING:
     from gemma4_mlx.model.unified import Gemma4Unified
     from gemma4_mlx.prompt.processor import MediaOptions, Processor
     from gemma4_mlx.prompt.prompt import Prompt
+
+
+OPEN_FILE = re.compile(r"/(?:dev|proc/self)/fd/\d+")
+"""As a shell names what it has opened: <(COMMAND) is a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,11 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     add_common_options(parser)
     add_tool_options(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--json-schema", metavar="FILE", help="keep the answer to the JSON schema in this file")
+    output.add_argument(
+        "--json-schema",
+        metavar="SCHEMA",
+        help="keep the answer to a JSON schema: a file, - for standard input, or {...} itself",
+    )
     output.add_argument("--json", action="store_true", help="print one JSON object: the answer, or --plan")
     output.add_argument("--verbose", action="store_true", help="also print timings")
     add_debug(output)
@@ -255,7 +272,8 @@ def check_usage(args: argparse.Namespace) -> None:
 
 def stdin_readers(args: argparse.Namespace) -> int:
     """The number of options that name standard input."""
-    return reads_stdin(args.prompt) + sum(word == STDIN for _, word in args.media)
+    names = (args.json_schema in STDIN_NAMES, *(word == STDIN for _, word in args.media))
+    return reads_stdin(args.prompt) + sum(names)
 
 
 def given_schema(args: argparse.Namespace) -> Any:
@@ -265,9 +283,27 @@ def given_schema(args: argparse.Namespace) -> Any:
         return None
     from gemma4_mlx import api
 
-    schema = read_given_json(file, f"--json-schema {file}")
+    schema = read_schema(file)
     api.answer_grammar(schema, args.stop, args.prefill_response)
     return schema
+
+
+def read_schema(given: str) -> Any:
+    """The JSON schema that a text is, or that a file or standard input (-) holds. Raises GemmaError."""
+    name = f"--json-schema {shortened(given)}"
+    if given.lstrip().startswith(("{", "[")):
+        text, name = given, f"{name} was read as the schema itself, not as the name of a file"
+    elif given in STDIN_NAMES:
+        text = as_text(sys.stdin.buffer.read(MOST_INPUT + 1), "standard input")
+    elif OPEN_FILE.fullmatch(given):
+        with open(given, "rb") as file:
+            text = as_text(file.read(MOST_INPUT + 1), name)
+    else:
+        return read_given_json(given, name)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GemmaError(f"{name}: it is not JSON ({shortened(one_line(error))})") from None
 
 
 def read_stdin(args: argparse.Namespace, terminal: Terminal) -> None:

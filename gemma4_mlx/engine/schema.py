@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gemma4_mlx.engine.plain_schema import EXACT, plain_schema
-from gemma4_mlx.errors import UsageError, shortened
+from gemma4_mlx.errors import UsageError, one_line, shortened
 from gemma4_mlx.prompt.dialects import map_parts, meaningful, modern
 
 MAX_CHARACTERS = 100_000
@@ -52,9 +53,10 @@ def compile_schema(schema: Any) -> str:
     Raises UsageError for what is no schema, for keywords that a grammar can't keep to, and for schemas that are too
     large, too deep or too slow to compile.
     """
-    schema = unwrapped(schema)
+    schema = unwrapped(read_schema(schema))
     if not isinstance(schema, Mapping):
-        raise UsageError("the JSON schema must be an object, such as {'type': 'object', 'properties': {...}}")
+        found = type(schema).__name__
+        raise UsageError(f"the JSON schema must be an object, such as {{'type': 'object', ...}}, not {found}")
     try:
         text = json.dumps(schema, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -72,6 +74,44 @@ def compile_schema(schema: Any) -> str:
     except UnicodeEncodeError:
         raise UsageError("the JSON schema has half a character (a lone surrogate); write the whole one") from None
     return _compile(text, ESCAPES + "u" if _needs_u(plain) else ESCAPES)
+
+
+def read_schema(given: Any) -> Any:
+    """The schema itself, of what can stand for one: JSON text, pydantic's models and adapters, and typed classes.
+
+    Pydantic is never imported here: whoever gives a model of it has done so. Raises UsageError.
+    """
+    if isinstance(given, str | bytes | bytearray):
+        return _from_text(given)
+    if isinstance(given, Mapping):
+        return given
+    makers = (getattr(given, name, None) for name in ("model_json_schema", "json_schema"))
+    maker = next(filter(callable, makers), None) or _maker_of_typed_class(given)
+    try:
+        return maker() if maker is not None else given
+    except Exception as error:  # a schema can be of any class
+        name = getattr(given, "__name__", type(given).__name__)
+        raise UsageError(f"json_schema: {name} gives no JSON schema ({shortened(one_line(error))})") from error
+
+
+def _from_text(text: str | bytes | bytearray) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = f"json_schema is text and was read as JSON, which it is not ({shortened(one_line(error))})"
+        raise UsageError(said, arguments=["json_schema"]) from None
+
+
+def _maker_of_typed_class(given: Any) -> Callable[[], Any] | None:
+    """What makes the schema of a dataclass, a TypedDict or a model of pydantic 1; None for anything else."""
+    if hasattr(given, "__fields__") and callable(getattr(given, "schema", None)):
+        return given.schema
+    if not (is_dataclass(given) or hasattr(given, "__total__")):  # which every kind of TypedDict has
+        return None
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None:
+        raise UsageError(f"json_schema: {given!r} is a typed class; import pydantic, which makes its JSON schema")
+    return pydantic.TypeAdapter(given if isinstance(given, type) else type(given)).json_schema
 
 
 def unwrapped(schema: Any) -> Any:
