@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,8 +50,24 @@ def write_atomically(
             os.fsync(handle)
             os.replace(part, target)
     except (OSError, RuntimeError, ValueError) as error:  # MLX raises RuntimeError, whatever the reason
-        raise GemmaError(f"{path}: can't be written ({one_line(error)}); {_cure(error)}") from None
+        raise GemmaError(f"{path}: can't be written ({one_line(error)}); {cure(error)}") from None
     return target
+
+
+def check_writable(path: str | Path, size: int = 0) -> None:
+    """Find out now whether `write_atomically` can put a file of `size` bytes there later. Raises GemmaError."""
+    try:
+        target = Path(os.path.realpath(os.path.expanduser(path)))
+        if not target.parent.is_dir():
+            raise GemmaError(f"{path}: there is no folder {target.parent}; make it first")
+        _mode(target, private=True)
+        with _unfinished(target.parent, ""):
+            free = shutil.disk_usage(target.parent).free
+    except (OSError, RuntimeError, ValueError) as error:
+        raise GemmaError(f"{path}: can't be written ({one_line(error)}); {cure(error)}") from None
+    if free < size:
+        left = f"{size / 1e6:,.0f} MB are needed there, and {free / 1e6:,.0f} MB are free"
+        raise GemmaError(f"{path}: {left}; make room, or give another place")
 
 
 def _fill(part: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -163,8 +180,10 @@ def _remove_unlocked(path: str) -> None:
         os.close(handle)
 
 
-def _cure(error: BaseException) -> str:
+def cure(error: BaseException) -> str:
+    """What to do. MLX says only whether it could not open a file or not write it."""
     full = error.errno in FULL if isinstance(error, OSError) else isinstance(error, RuntimeError)
+    full = full and "Failed to open" not in str(error)
     return "is the disk full?" if full else "choose another name or place"
 
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.files import refused_locks_as_missing, try_lock, write_atomically
+from gemma4_mlx.files import check_writable, cure, refused_locks_as_missing, try_lock, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -242,3 +243,47 @@ def test_a_lock_that_another_one_holds_is_told_from_none(tmp_path: Path) -> None
         assert not try_lock(second.fileno(), "a")
         with pytest.raises(BlockingIOError):
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("folder", r"folder: can't be written \(.*it is a folder\); choose another name or place$"),
+        ("pipe", r"pipe: can't be written \(.*it is a device or a pipe\); choose another name or place$"),
+        ("none/a", "none/a: there is no folder .*none; make it first$"),
+        ("/proc/a", r"/proc/a: can't be written \(.*\); choose another name or place$"),
+        ("a\0b", "can't be written"),
+    ],
+)
+def test_what_will_not_be_writable_is_found_out_before(tmp_path: Path, name: str, line: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(GemmaError, match=line):
+        check_writable(tmp_path / name)
+    assert names(tmp_path) == ["folder", "pipe"]
+
+
+def test_room_for_a_file_is_found_out_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("old")
+    check_writable(tmp_path / "a", 1000)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5_000_000))
+    check_writable(tmp_path / "a", 5_000_000)
+    with pytest.raises(GemmaError, match="a: 7 MB are needed there, and 5 MB are free; make room, or give another"):
+        check_writable(tmp_path / "a", 7_000_000)
+    assert (tmp_path / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "is the disk full?"),
+        (OSError(122, "Disk quota exceeded"), "is the disk full?"),
+        (RuntimeError("[write] Unable to write 12 bytes to file."), "is the disk full?"),
+        (RuntimeError("[save_safetensors] Failed to open file x"), "choose another name or place"),
+        (PermissionError(13, "Permission denied"), "choose another name or place"),
+        (OSError(30, "Read-only file system"), "choose another name or place"),
+    ],
+)
+def test_a_full_disk_is_asked_for_if_it_can_be_one(error: Exception, said: str) -> None:
+    assert cure(error) == said

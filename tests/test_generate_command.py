@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -369,3 +370,23 @@ def test_the_given_beginning_is_what_the_model_goes_on_from(loaded: str, capsys:
     assert len(content) > 4
     assert run(loaded, "-p", "Hello", "--json", "--prefill-response", content[:4], "-m", "4") == 0
     assert json.loads(capsys.readouterr().out)["content"].startswith(content[:4])
+
+
+@pytest.mark.parametrize("name", ["folder", "/proc/talk", "/dev/null"])
+def test_a_file_that_can_not_be_kept_is_refused_before_the_answer(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    options = ["--model", "/nowhere/at/all", "-p", "Hi", "--prompt-cache-file", str(tmp_path / name)]
+    assert main(options) == 1
+    assert re.fullmatch(r"error: \S+: can't be written \(.*\); choose another name or place\n", capsys.readouterr().err)
+
+
+def test_a_prompt_that_the_disk_has_no_room_for_is_refused_before_the_answer(
+    loaded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert run(loaded, "-p", "Hi", "--prompt-cache-file", str(tmp_path / "talk")) == 1
+    out, err = capsys.readouterr()
+    assert (out, "MB are needed there, and 0 MB are free" in err) == ("", True)

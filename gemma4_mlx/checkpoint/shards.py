@@ -7,7 +7,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from gemma4_mlx.errors import GemmaError, one_line
-from gemma4_mlx.files import write_atomically
+from gemma4_mlx.files import cure, write_atomically
 
 SHARD_BYTES = 900_000_000
 METADATA = {"format": "mlx"}
@@ -53,7 +53,7 @@ class ShardWriter:
             mx.save_safetensors(str(self._temporary(self._shards)), self._waiting, METADATA)
         except RuntimeError as error:
             reason = one_line(error)
-            raise GemmaError(f"{self._folder.parent}: can't be written ({reason}); is the disk full?") from None
+            raise GemmaError(f"{self._folder.parent}: can't be written ({reason}); {cure(error)}") from None
         self._shard_of |= dict.fromkeys(self._waiting, self._shards)
         self._shards += 1
         self._waiting.clear()

@@ -35,7 +35,7 @@ from gemma4_mlx.commands.reply import Reply, json_text, with_beginning
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import Toolbox, add_tool_options, check_tool_usage, longest_result, open_tools
 from gemma4_mlx.errors import GemmaError, UsageError, one_line, shortened
-from gemma4_mlx.files import read_given_json
+from gemma4_mlx.files import check_writable, read_given_json
 
 if TYPE_CHECKING:
     from gemma4_mlx.agent import ToolResult
@@ -265,6 +265,8 @@ def check_usage(args: argparse.Namespace) -> None:
     check_tool_usage(args)
     if args.prompt_cache_file is not None and not Path(args.prompt_cache_file).expanduser().parent.is_dir():
         raise UsageError(f"--prompt-cache-file {args.prompt_cache_file}: there is no such folder; make it first")
+    if args.prompt_cache_file is not None:
+        check_writable(args.prompt_cache_file)
     from gemma4_mlx.engine.options import GenerationOptions
 
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemma4_mlx.files import check_writable
+
 if TYPE_CHECKING:
     from gemma4_mlx.engine.options import GenerationOptions
     from gemma4_mlx.engine.session import Session
@@ -13,12 +15,13 @@ if TYPE_CHECKING:
 def open_session(path: str | None, model: "Gemma4Unified", prompt: "Prompt", options: "GenerationOptions") -> "Session":
     """The session of the file, or a new one where there is none yet.
 
-    What does not fit is refused before weights are read. The file's own bits count where the options leave them open.
+    What does not fit into memory, or on the disk, is refused before weights are read. The file's own bits count where
+    the options leave them open.
     """
     from gemma4_mlx.engine import session_file
     from gemma4_mlx.engine.generation import check_length, memory_need
     from gemma4_mlx.engine.options import AUTO, NONE
-    from gemma4_mlx.engine.plan import check
+    from gemma4_mlx.engine.plan import cache_bytes, check
     from gemma4_mlx.engine.session import Session
 
     file = path if path is not None and Path(path).expanduser().exists() else None
@@ -28,6 +31,9 @@ def open_session(path: str | None, model: "Gemma4Unified", prompt: "Prompt", opt
         bits = kept or NONE
     need = memory_need(model, prompt, options, Session(model, kv_group_size=group_size))
     plan = check(need, need.choose(check_length(model, prompt, options), bits))
+    if path is not None:
+        rows = cache_bytes(need.config, len(prompt.ids), plan.kv_bits, group_size, need.itemsize)
+        check_writable(path, sum(rows))
     if file is not None:
         return session_file.load(model, file, plan.kv_bits, group_size, longest=0)
     return Session(model, plan.kv_bits, group_size, longest=0)
