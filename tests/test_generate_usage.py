@@ -1,5 +1,6 @@
 """`python -m gemma4_mlx.generate` used wrongly: one line on stderr, nothing on stdout, and the exit code."""
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -10,7 +11,9 @@ from media.test_bad_inputs import IMAGES, SOUNDS, SOURCES, VIDEOS, in_folder
 
 from gemma4_mlx.commands.bench import main as bench
 from gemma4_mlx.commands.chat import main as chat
-from gemma4_mlx.commands.generate import main
+from gemma4_mlx.commands.chat import make_parser as make_chat_parser
+from gemma4_mlx.commands.generate import main, make_parser
+from gemma4_mlx.commands.options import note_options_without_effect
 
 
 @pytest.fixture
@@ -174,15 +177,42 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["--kv-group-size", "32"], ["--kv-group-size has no effect without --kv-bits 8 or 4"]),
         (["--kv-group-size", "32", "--kv-bits", "8"], []),
+        (["--draft-model", "x", "--num-draft-tokens", "0"], ["--draft-model has no effect with --num-draft-tokens 0"]),
+        (["--draft-model", "x", "--num-draft-tokens", "auto"], []),
+        (["--hide-thinking"], ["--hide-thinking has no effect without --enable-thinking"]),
+        (["--hide-thinking", "--enable-thinking"], []),
+        (["--hide-thinking", "--enable-thinking", "--json"], ["--hide-thinking has no effect with --json"]),
+        (["--hide-thinking", "--chat-template-config", '{"enable_thinking": true}'], []),
+        (["--verbose", "--plan"], ["--verbose has no effect with --plan"]),
+        (["--verbose"], []),
+        (["--revision", "main"], ["--revision has no effect on a folder or nano"]),
+        (["--model", "nano", "--offline"], ["--offline has no effect on a folder or nano"]),
+        (["--offline", "--draft-model", "a/b"], []),
+        (["--model", "a/b", "--offline", "--revision", "main"], []),
+        (["--fps", "1", "--max-frames", "2", "--video", "film.mp4"], []),
+        (["--image-tokens", "70", "--image", "photo.png"], []),
         (["--temp", "1", "--top-k", "5"], []),
     ],
 )
 def test_options_without_effect_are_told(
-    folder: str, options: list[str], notes: list[str], capsys: pytest.CaptureFixture[str]
+    folder: str, options: list[str], notes: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(folder, "-p", "x", "--max-tokens", "1", *options) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "effect" in line]
-    assert told == [f"note: {line}" for line in notes]
+    note_options_without_effect(make_parser().parse_args(["--model", folder, "-p", "x", *options]))
+    assert [record.getMessage() for record in caplog.records] == notes
+
+
+def test_a_chat_tells_of_options_without_effect(caplog: pytest.LogCaptureFixture) -> None:
+    """Media may be attached, and thinking switched on, while it goes on."""
+    words = ["--fps", "1", "--image-tokens", "70", "--hide-thinking", "--json", "--yes"]
+    args = make_chat_parser().parse_args(words)
+    note_options_without_effect(argparse.Namespace(**{**vars(args), "image": True, "video": True}))
+    told = ["--yes has no effect without --mcp", "--json has no effect without --plan"]
+    assert [record.getMessage() for record in caplog.records] == told
+
+
+def test_notes_of_options_are_lines_on_stderr(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "-p", "x", "--max-tokens", "1", "--yes") == 0
+    assert "note: --yes has no effect without --mcp\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("prompt", ["", " \n"])

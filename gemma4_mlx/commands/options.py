@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -131,17 +132,47 @@ def reply_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def note_options_without_effect(args: argparse.Namespace) -> None:
-    """Say which options change nothing, as what they are for was not given. In a chat media may come later."""
-    no_film = [] if getattr(args, "video", True) else ["--fps", "--max-frames", "--no-soundtrack"]
-    no_image = [] if getattr(args, "image", True) else ["--image-tokens"]
-    no_tools = ["--yes", "--no-constrain-calls"] if args.mcp is None else []
-    greedy = ["--top-k", "--top-p", "--min-p", "--seed"] if args.temperature == 0 else []
-    missing = {"--video": no_film, "--image": no_image, "--mcp": no_tools, "--temp over 0": greedy}
-    missing["--kv-bits 8 or 4"] = ["--kv-group-size"] if args.kv_bits in (None, "none") else []
-    for cure, flags in missing.items():
+    """Say which options change nothing, and why. In a chat media and thinking may come later."""
+    for reason, flags in _without_effect(args).items():
         for flag in flags:
             if _is_given(args, flag):
-                note(f"{flag} has no effect without {cure}")
+                note(f"{flag} has no effect {reason}")
+
+
+def _without_effect(args: argparse.Namespace) -> dict[str, list[str]]:
+    """Why options have no effect, and the flags of those."""
+    asks_once = hasattr(args, "prefill_response")
+    is_local = _is_local(args.model)
+    rules = [
+        ("without --video", not getattr(args, "video", True), ["--fps", "--max-frames", "--no-soundtrack"]),
+        ("without --image", not getattr(args, "image", True), ["--image-tokens"]),
+        ("without --mcp", args.mcp is None, ["--yes", "--no-constrain-calls"]),
+        ("without --temp over 0", args.temperature == 0, ["--top-k", "--top-p", "--min-p", "--seed"]),
+        ("without --kv-bits 8 or 4", args.kv_bits in (None, "none"), ["--kv-group-size"]),
+        ("with --num-draft-tokens 0", args.num_draft_tokens == 0, ["--draft-model"]),
+        ("without --enable-thinking", asks_once and not _may_think(args), ["--hide-thinking"]),
+        ("with --json", asks_once and args.json and _may_think(args), ["--hide-thinking"]),
+        ("without --plan", not asks_once and not args.plan, ["--json"]),
+        ("with --plan", args.plan, ["--verbose"]),
+        ("on a folder or nano", is_local, ["--revision"]),
+        ("on a folder or nano", is_local and not args.draft_model, ["--offline"]),
+    ]
+    found: dict[str, list[str]] = {}
+    for reason, holds, flags in rules:
+        found.setdefault(reason, []).extend(flags if holds else [])
+    return found
+
+
+def _may_think(args: argparse.Namespace) -> bool:
+    """Whether thoughts are asked for; a variable of the template may do so, too."""
+    return args.enable_thinking or bool(args.chat_template_config)
+
+
+def _is_local(model: str | None) -> bool:
+    """Whether a model that is named needs no download whatever happens."""
+    from gemma4_mlx.checkpoint.hub import NANO
+
+    return model is not None and (model == NANO or os.path.isdir(os.path.expanduser(model)))
 
 
 def _is_given(args: argparse.Namespace, flag: str) -> bool:
