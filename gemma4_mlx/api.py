@@ -202,6 +202,8 @@ def stream_generate(
     _check_kinds(Drafter | None, drafter=drafter)
     if not isinstance(prompt, str) and (images or audio or videos):
         raise UsageError("images, audio and videos go with a question given as text; put them into the messages")
+    if isinstance(prompt, str) and not (prompt.strip() or images or audio or videos):
+        raise UsageError("the question is empty, and there is no image, audio or video: ask something")
     written = GenerationOptions.from_config(processor.generation_config, **options)
     declared = list(read_tools(tools or ()).values())
     answer = None

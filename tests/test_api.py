@@ -319,3 +319,13 @@ def test_a_single_file_needs_no_list(both: tuple[Any, Any], media: dict[str, Any
     options: dict[str, Any] = {"max_tokens": 3, "temperature": 0, "eos_ids": ()}
     alone = gemma4_mlx.generate(*both, "?", **media, **options)
     assert alone == gemma4_mlx.generate(*both, "?", **several, **options)
+
+
+@pytest.mark.parametrize("question", ["", " \n\t"])
+def test_an_empty_question_is_an_error(question: str, both: tuple) -> None:
+    line = "the question is empty, and there is no image, audio or video: ask something"
+    for ask in (gemma4_mlx.generate, gemma4_mlx.stream_generate):
+        with pytest.raises(UsageError, match=line):
+            ask(*both, question, max_tokens=1)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert next(gemma4_mlx.stream_generate(*both, question, images=picture, max_tokens=1)).generation_tokens == 1

@@ -14,7 +14,7 @@ from gemma4_mlx import api
 from gemma4_mlx.commands import bench, chat, common, convert, generate
 from gemma4_mlx.commands.common import explained, flags_of, with_flags
 from gemma4_mlx.engine.memory import budget
-from gemma4_mlx.engine.options import GenerationOptions
+from gemma4_mlx.engine.options import BESIDE, GenerationOptions
 from gemma4_mlx.errors import GemmaError, UsageError, note
 from gemma4_mlx.prompt.processor import MediaOptions
 
@@ -112,3 +112,27 @@ def test_each_command_has_flags_of_its_own(monkeypatch: pytest.MonkeyPatch, caps
     for module, line, code in ((chat, "note: raise --max-tokens\nerror: raise --kv-bits\n", 2),):
         assert common.run(command, module.make_parser(), []) == code
         assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("temp", "did you mean temperature?"),
+        ("temperatur", "did you mean temperature?"),
+        ("image", "did you mean images?"),
+        ("video", "did you mean videos?"),
+        ("max_new_tokens", "did you mean max_tokens?"),
+        ("fps", "did you mean media=MediaOptions(fps=...)?"),
+        ("json_shema", "did you mean json_schema?"),
+        ("qqq", "there are images, audio, videos, tools, enable_thinking, prefill_response, json_schema, media,"),
+    ],
+)
+def test_an_argument_that_there_is_not(name: str, cure: str) -> None:
+    with pytest.raises(UsageError) as error:
+        GenerationOptions.from_config({}, **{name: 1})
+    assert str(error.value).startswith(f"there is no argument {name}; {cure}")
+
+
+def test_the_arguments_beside_the_options_are_those_of_the_front_door() -> None:
+    own = {"model", "processor", "prompt", "options"}
+    assert set(BESIDE) == set(inspect.signature(api.stream_generate).parameters) - own

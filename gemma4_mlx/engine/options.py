@@ -1,15 +1,41 @@
 """How a reply is written: one dataclass, filled from a checkpoint's generation_config.json and from the caller."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Literal
 
-from gemma4_mlx.errors import GemmaError, UsageError, check_argument, is_real, is_whole
+from gemma4_mlx.errors import GemmaError, UsageError, check_argument, is_real, is_whole, shortened
 
 AUTO: Literal["auto"] = "auto"
 NONE: Literal["none"] = "none"
 KVBits = Literal["auto", "none"] | int
 """Bits of the caches; "none" keeps the model's own type, "auto" takes 8 bits where that does not fit."""
+
+OTHERS_NAMES = {
+    "temp": "temperature",
+    "max_new_tokens": "max_tokens",
+    "num_predict": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+    "stop_strings": "stop",
+    "eos_token_id": "eos_ids",
+    "image": "images",
+    "video": "videos",
+    "schema": "json_schema",
+    "response_format": "json_schema",
+    "prefill": "prefill_response",
+    "draft_model": "drafter",
+    "prompt_cache": "session",
+    "max_frames": "media=MediaOptions(max_frames=...)",
+    "fps": "media=MediaOptions(fps=...)",
+    "image_tokens": "media=MediaOptions(image_tokens=...)",
+}
+"""What other libraries call the arguments, or where they are."""
+BESIDE = (
+    *("images", "audio", "videos", "tools", "enable_thinking", "prefill_response", "json_schema"),
+    *("media", "template_variables", "progress", "session", "drafter"),
+)
+"""Arguments of `stream_generate` beside these options."""
 
 MOST_STOPS, LONGEST_STOP = 256, 4096
 """Stop strings, and characters of one: each is looked for after each token."""
@@ -113,6 +139,7 @@ class GenerationOptions:
 
         Raises GemmaError for what is of another kind or out of range in the configuration, UsageError in `overrides`.
         """
+        _check_names(overrides)
         given = {key: value for key, value in overrides.items() if value is not None}
         own = {key: value for key, value in _checkpoints_own(config).items() if value is not None and key not in given}
         try:
@@ -120,6 +147,17 @@ class GenerationOptions:
         except UsageError as error:
             raise GemmaError(f"generation_config.json: {error}") from None
         return cls(**own, **given)
+
+
+def _check_names(given: Collection[str]) -> None:
+    """Raise UsageError for an argument that there is not, with the one that may be meant."""
+    known = [field.name for field in fields(GenerationOptions)]
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, [*known, *BESIDE], n=1)
+            meant = OTHERS_NAMES.get(name) or (near[0] if near else None)
+            cure = f"did you mean {meant}?" if meant else f"there are {', '.join([*BESIDE, *known])}"
+            raise UsageError(f"there is no argument {shortened(name)}; {cure}")
 
 
 def _checkpoints_own(config: Mapping[str, Any]) -> dict[str, Any]:
