@@ -50,7 +50,7 @@ def write_atomically(
             os.fsync(handle)
             os.replace(part, target)
     except (OSError, RuntimeError, ValueError) as error:  # MLX raises RuntimeError, whatever the reason
-        raise GemmaError(f"{path}: can't be written ({one_line(error)}); {cure(error)}") from None
+        raise GemmaError(f"{path}: can't be written ({_reason(error)}); {cure(error)}") from None
     return target
 
 
@@ -64,7 +64,7 @@ def check_writable(path: str | Path, size: int = 0) -> None:
         with _unfinished(target.parent, ""):
             free = shutil.disk_usage(target.parent).free
     except (OSError, RuntimeError, ValueError) as error:
-        raise GemmaError(f"{path}: can't be written ({one_line(error)}); {cure(error)}") from None
+        raise GemmaError(f"{path}: can't be written ({_reason(error)}); {cure(error)}") from None
     if free < size:
         left = f"{size / 1e6:,.0f} MB are needed there, and {free / 1e6:,.0f} MB are free"
         raise GemmaError(f"{path}: {left}; make room, or give another place")
@@ -178,6 +178,11 @@ def _remove_unlocked(path: str) -> None:
             os.unlink(path)
     finally:
         os.close(handle)
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, without the unfinished file's name."""
+    return (isinstance(error, OSError) and error.strerror) or one_line(error)
 
 
 def cure(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,11 @@ def flags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "FLAGS", flags_of(generate.make_parser()))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def texts(node: ast.AST) -> Iterator[str]:
     for inner in ast.walk(node):
         if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
@@ -43,7 +49,7 @@ def messages() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.parent.name == "commands":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SAYS:
                 declared = [word.value for word in node.keywords if word.arg == "arguments"]
                 given = " ".join(text for part in node.args for text in texts(part))
@@ -62,7 +68,7 @@ def test_errors_declare_the_arguments_that_they_name() -> None:
 def test_the_library_names_no_flags() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.parent.name != "commands" and path.name not in WRITES_COMMANDS:
-            tree = ast.parse(path.read_text())
+            tree = parsed(path)
             strings = [
                 node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
             ]

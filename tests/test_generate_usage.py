@@ -185,6 +185,8 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
         (["--hide-thinking", "--chat-template-config", '{"enable_thinking": true}'], []),
         (["--verbose", "--plan"], ["--verbose has no effect with --plan"]),
         (["--verbose"], []),
+        (["--stop", ""], ["--stop has no effect if it is empty"]),
+        (["--stop", "x"], []),
         (["--revision", "main"], ["--revision has no effect on a folder or nano"]),
         (["--model", "nano", "--offline"], ["--offline has no effect on a folder or nano"]),
         (["--offline", "--draft-model", "a/b"], []),

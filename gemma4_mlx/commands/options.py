@@ -152,6 +152,7 @@ def _without_effect(args: argparse.Namespace) -> dict[str, list[str]]:
         ("with --num-draft-tokens 0", args.num_draft_tokens == 0, ["--draft-model"]),
         ("without --enable-thinking", asks_once and not _may_think(args), ["--hide-thinking"]),
         ("with --json", asks_once and args.json and _may_think(args), ["--hide-thinking"]),
+        ("if it is empty", args.stop is not None and "" in args.stop, ["--stop"]),
         ("without --plan", not asks_once and not args.plan, ["--json"]),
         ("with --plan", args.plan, ["--verbose"]),
         ("on a folder or nano", is_local, ["--revision"]),
