@@ -1,4 +1,4 @@
-"""Tools of MCP servers, which are started as `mcp.json` says and talked to over their standard input and output."""
+"""Tools of MCP servers: of those started here, and of those at an address."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
-from gemma4_mlx.files import read_given_json
-from gemma4_mlx.mcp_server import Server, ServerProcess
+from gemma4_mlx.mcp_remote import RemoteServer
+from gemma4_mlx.mcp_server import HTTP, SSE, Server, ServerProcess
 from gemma4_mlx.prompt.tools import Tool, readable_tool
 
 if TYPE_CHECKING:
@@ -24,84 +24,12 @@ if TYPE_CHECKING:
 START_SECONDS, CALL_SECONDS = 30.0, 300.0
 """How long a server may take to start and list its tools, and to run a tool."""
 
-MAX_SERVERS, MAX_PAGES, MAX_TOOLS = 64, 1000, 10_000
-"""Servers of a file; pages and tools of a server's list, of which the rest is left out."""
-
-LONGEST_SERVER_NAME = 100  # characters
+MAX_PAGES, MAX_TOOLS = 1000, 10_000
+"""Pages and tools of a server's list, of which the rest is left out."""
 
 NO_METHOD = -32601
 NO_HANDSHAKE = (NO_METHOD, -32022)
 """Errors of servers that do not know a method, and `initialize`: no such method, no such version of the protocol."""
-
-KNOWN_KEYS = {"command", "args", "env", "cwd", "type", "disabled", "name", "description", "$schema"}
-ADDRESSES = ("url", "serverUrl", "httpUrl")
-"""Keys of servers that somebody else has started, as other programs write them."""
-
-
-def read_servers(path: str | Path) -> dict[str, Server]:
-    """The servers of a file `{"mcpServers": {NAME: {"command", "args", "env", "cwd"}}}`.
-
-    Those that are disabled, or reached by an address, are left out with a note if there are others. Raises GemmaError
-    if it is something else, or has no server that is started by a command.
-    """
-    content = read_given_json(path, str(path), pairs=_distinct)
-    entries = content.get("mcpServers") if isinstance(content, dict) else None
-    if not isinstance(entries, dict):
-        raise GemmaError(f"{path}: expected {{'mcpServers': {{NAME: {{'command': ..., 'args': [...]}}}}}}")
-    if not entries:
-        note(f"{path}: no servers there, so there are no tools")
-    if len(entries) > MAX_SERVERS:
-        raise GemmaError(f"{path}: {len(entries)} servers; at most {MAX_SERVERS} are started")
-    left_out = {name: why for name, entry in entries.items() if (why := _unusable(entry))}
-    if entries and len(left_out) == len(entries):
-        name, why = next(iter(left_out.items()))
-        raise GemmaError(f"{path}: {shortened(name)} {why}")
-    for name, why in left_out.items():
-        note(f"{path}: {shortened(name)} {why}; it is left out")
-    return {name: _read_server(str(path), name, entry) for name, entry in entries.items() if name not in left_out}
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON. Raises ValueError if a name in it stands for two things: one would hide the other."""
-    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-    if twice:
-        raise ValueError(f"{shortened(twice[0])} is there twice; rename one")
-    return dict(pairs)
-
-
-def _unusable(entry: Any) -> str:
-    """Why a server can't be used though nothing is wrong with its entry; empty if it can."""
-    if not isinstance(entry, dict):
-        return ""
-    if entry.get("disabled") is True:
-        return "is disabled"
-    address = next((key for key in ADDRESSES if key in entry), None)
-    if address is not None and "command" not in entry:
-        return f"has no command but a {address}: servers at an address can't be used yet, only those started here"
-    return ""
-
-
-def _read_server(path: str, name: str, entry: Any) -> Server:
-    where = f"{path}: {shortened(name)}"
-    if not name.strip() or not name.isprintable() or set(name) & set("{}") or len(name) > LONGEST_SERVER_NAME:
-        raise GemmaError(f"{where}: a server's name has 1 to {LONGEST_SERVER_NAME} visible characters, and no braces")
-    if not isinstance(entry, dict) or not isinstance(entry.get("command"), str) or not entry["command"].strip():
-        raise GemmaError(f"{where} has no command; only servers that are started by one can be used")
-    args, env, cwd = entry.get("args") or [], entry.get("env"), entry.get("cwd") or None
-    if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
-        raise GemmaError(f"{where}: args must be a list of strings")
-    if env is not None and not (isinstance(env, dict) and all(isinstance(value, str) for value in env.values())):
-        raise GemmaError(f"{where}: env must be an object of strings")
-    if cwd is not None and not isinstance(cwd, str):
-        raise GemmaError(f"{where}: cwd must be a path")
-    words = [entry["command"], *args, *(env or {}), *(env or {}).values(), cwd or ""]
-    if any("\0" in word for word in words) or any("=" in key or not key for key in env or {}):
-        raise GemmaError(f"{where}: no program can be given what has a zero character, or a variable's name with =")
-    if unknown := sorted(set(entry) - KNOWN_KEYS):
-        note(f"{where}: not used: {shortened(', '.join(unknown))}")
-    if any("${" in word for word in words):
-        note(f"{where}: ${{...}} stays as it is written; nothing is put in its place")
-    return Server(entry["command"], tuple(args), env, cwd)
 
 
 @contextmanager
@@ -175,8 +103,14 @@ class _Running:
     def __init__(self, name: str, server: Server, portal: BlockingPortal) -> None:
         self.failure = ""
         self._name, self._server, self._portal = name, server, portal
-        self._process = ServerProcess(name, server, lenient)
+        self._ways = [] if server.url is None else ways(server)
+        self._process = self._transport()
         self._declared: list[Any] = []
+
+    def _transport(self) -> ServerProcess | RemoteServer:
+        if self._ways:
+            return RemoteServer(self._server, lenient, self._ways[0])
+        return ServerProcess(self._name, self._server, lenient)
 
     async def run(self, started: Event, over: Event, mode: str = "legacy") -> None:
         """Start, list the tools, and stay until it is over. Never raises for what the server does.
@@ -187,27 +121,42 @@ class _Running:
         import anyio
         from mcp import Client
 
+        seconds = self._server.start_seconds or START_SECONDS
         try:
-            with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as limit:
+            with anyio.CancelScope(deadline=anyio.current_time() + seconds) as limit:
                 async with Client(self._process.open(), cache=None, mode=mode) as client:
                     self._client = client
                     await self._read_tools()
+                    self.failure = ""
                     limit.deadline = float("inf")
                     started.set()
                     await over.wait()
             if limit.cancelled_caught:
-                self._fail(f"no answer within {START_SECONDS:g} s{self._process.stray_text()}")
+                self._fail(f"no answer within {seconds:g} s{self._process.stray_text()}{self._last_words()}")
         except Exception as error:  # whatever goes wrong with a program of somebody else's
             if mode == "legacy" and getattr(_first(error), "code", None) in NO_HANDSHAKE:
-                self._process = ServerProcess(self._name, self._server, lenient)
+                self._process = self._transport()
                 return await self.run(started, over, "auto")
-            ended = self._process.how_it_ended()
-            self._fail((self._process.last_line() or ended) if ended else _said(error))
+            self._fail(self._why(error))
+            if self._process.is_refused and len(self._ways) > 1:
+                self._ways.pop(0)
+                self._process = self._transport()
+                return await self.run(started, over)
         finally:
             started.set()
 
+    def _why(self, error: Exception) -> str:
+        """Why it does not start: its own last words, how it ended, or what the error says."""
+        ended = self._process.how_it_ended()
+        return (self._process.last_line() or ended) if ended else self._process.explained(_said(error))
+
+    def _last_words(self) -> str:
+        return f"; its last words are: {self._process.last_line()}" if self._process.last_line() else ""
+
     def _fail(self, why: str) -> None:
-        self.failure = f"MCP server {shortened(self._name)} does not start: {why}"
+        """Keep the first reason: other ways are tried for those that the first doesn't suit."""
+        verb = "start" if self._server.url is None else "answer"
+        self.failure = self.failure or f"MCP server {shortened(self._name)} does not {verb}: {why}"
 
     async def _read_tools(self) -> None:
         """Ask for the tools, which a server need not have. Raises GemmaError for what is no list of them."""
@@ -240,10 +189,32 @@ class _Running:
         whose = f"MCP server {self._name}: "
         if not self._declared and not self.failure:
             note(f"MCP server {self._name} has no tools")
-        read = [(each, readable_tool(_declaration(each), whose)) for each in self._declared]
-        return [
-            replace(tool, run=self._runner(each["name"]), server=self._name) for each, tool in read if tool is not None
+        used = [each for each in self._declared if self._is_used(each)]
+        self._note_unknown_names()
+        read = [(each, readable_tool(_declaration(each), whose)) for each in used]
+        return [self._runnable(each["name"], tool) for each, tool in read if tool is not None]
+
+    def _runnable(self, name: str, tool: Tool) -> Tool:
+        unasked = _is_named(name, self._server.unasked)
+        return replace(tool, run=self._runner(name), server=self._name, runs_unasked=unasked)
+
+    def _is_used(self, declared: Any) -> bool:
+        """Whether the file lets a tool be used. What has no name is refused by whoever reads its declaration."""
+        name = declared.get("name") if isinstance(declared, dict) else None
+        if not isinstance(name, str):
+            return True
+        only = self._server.only
+        return (only is None or _is_named(name, only)) and not _is_named(name, self._server.without)
+
+    def _note_unknown_names(self) -> None:
+        """Say which names of the file no tool has: they may be misspelt."""
+        declared = [
+            each["name"] for each in self._declared if isinstance(each, dict) and isinstance(each.get("name"), str)
         ]
+        wanted = dict.fromkeys([*(self._server.only or ()), *self._server.without, *self._server.unasked])
+        unknown = [name for name in wanted if name != "*" and not any(_is_named(tool, [name]) for tool in declared)]
+        if unknown and not self.failure:
+            note(f"MCP server {self._name} has no tool {shortened(', '.join(unknown))}, which the file names")
 
     def _runner(self, tool: str) -> Any:
         return lambda arguments: self._run_tool(tool, arguments)
@@ -267,15 +238,16 @@ class _Running:
 
         whose = f"MCP server {self._name}"
         request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
+        seconds = self._server.call_seconds or CALL_SECONDS
         try:
-            with anyio.fail_after(CALL_SECONDS):
+            with anyio.fail_after(seconds):
                 result = await self._client.session.send_request(request, CallToolResult)
         except TimeoutError:
-            return True, f"{whose} gave no answer within {CALL_SECONDS:g} s{self._process.stray_text()}"
+            return True, f"{whose} gave no answer within {seconds:g} s{self._process.stray_text()}"
         except Exception as error:  # whatever goes wrong with a program of somebody else's
             said = self._process.how_it_ended()
             last = f": {self._process.last_line()}" if said and self._process.last_line() else ""
-            return True, f"{whose} {said}{last}" if said else f"{whose}: {_said(error)}"
+            return True, f"{whose} {said}{last}" if said else f"{whose}: {self._process.explained(_said(error))}"
         return bool(result.is_error), (result.meta or {})[KEPT]
 
 
@@ -299,6 +271,17 @@ def lenient(method: str, result: Mapping[str, Any]) -> dict[str, Any]:
         failed = asks or result.get("isError") is True
         return {"resultType": "complete", "content": [], "isError": failed, "_meta": {**meta, KEPT: text}}
     return dict(result)
+
+
+def ways(server: Server) -> list[str]:
+    """The ways to try to reach a server at an address, in order: the one that the file names, else both."""
+    if server.transport is not None:
+        return [server.transport]
+    return [SSE, HTTP] if str(server.url).rstrip("/").endswith("/sse") else [HTTP, SSE]
+
+
+def _is_named(name: str, names: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, each) for each in names)
 
 
 def _declaration(declared: Any) -> dict[str, Any]:

@@ -6,12 +6,15 @@ for an answer after a line that is no message, takes lines of any length and kee
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gemma4_mlx.errors import note, one_line, shortened
@@ -35,20 +38,52 @@ STARTING = ("initialize", "server/discover")
 MAX_REQUESTS = 64
 """Requests of a server's own that wait for an answer; more are dropped."""
 
+NOISE = re.compile(
+    r"\s+at |Node\.js v|[\s{}\[\]\^]*$|.*complete log of this run|npm (?:error|ERR!)\s*(?:code \w+)?\s*$", re.IGNORECASE
+)
+"""Lines of stderr that say nothing: places in a program, versions, braces, where more is written."""
+
+ERROR_LINE = re.compile(
+    r"\s*(?:npm (?:error|ERR!)|(?:\w+\.)*\w*(?:Error|Exception)\b|(?:fatal|panic|error)\b)", re.IGNORECASE
+)
+"""How a line begins that says what went wrong."""
+
 Stream = TypeVar("Stream")
 
 Repair = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """What is made of the result of a method before the `mcp` package reads it."""
 
 
+HTTP, SSE = "streamable HTTP", "SSE"
+"""The two ways to reach a server at an address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How a server is started."""
+    """How a server is started, or where it is reached; and what of it may be used.
+
+    Attributes:
+        url: its address if somebody else has started it; there is no command then.
+        headers: what is sent with every request to the address.
+        transport: HTTP, SSE, or None to find out.
+        call_seconds, start_seconds: how long a call and the start may take, if not as long as usual.
+        only: names of the tools that are used, with `*` for any characters; None for all.
+        without: names of those that are not.
+        unasked: names of those that run without a question.
+    """
 
     command: str
     args: tuple[str, ...] = ()
     env: Mapping[str, str] | None = None
     cwd: str | None = None
+    url: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    transport: str | None = None
+    call_seconds: float | None = None
+    start_seconds: float | None = None
+    only: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 class ServerProcess:
@@ -69,7 +104,7 @@ class ServerProcess:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[Any, Any]]:
-        """Start the server, give its two streams of messages, and end it afterwards. Raises OSError, ValueError."""
+        """Start the server, give its two streams of messages, and end it afterwards. Raises NotStartedError."""
         import anyio
 
         self._process = await _start_process(self._server)
@@ -114,9 +149,19 @@ class ServerProcess:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def last_line(self) -> str:
-        """The last line that the server wrote to stderr."""
+        """The line of what the server wrote to stderr that tells most: its error's, else the last one."""
         lines = self._stderr.decode("utf-8", "replace").split("\n")
-        return next((shortened(line) for line in reversed(lines) if line.strip()), "")
+        told = [line for line in lines if line.strip() and not NOISE.match(line)]
+        errors = [line for line in told if ERROR_LINE.match(line)]
+        if any(line.startswith("Traceback") for line in told):
+            errors = errors[-1:]  # what was raised last stands last in Python
+        return shortened((errors or told[-1:] or [""])[0])
+
+    is_refused = False  # it is reached in one way only
+
+    def explained(self, said: str) -> str:
+        """What an error says, if the process did not end."""
+        return said
 
     def stray_text(self) -> str:
         """The end of an error: the last thing that the server wrote in the place of an answer, if any."""
@@ -279,17 +324,46 @@ class ServerProcess:
             await self._heard_all.wait()
 
 
+class NotStartedError(Exception):
+    """Why a program can't be started, and what to do."""
+
+
 async def _start_process(server: Server) -> Process:
-    """Raises OSError, ValueError."""
+    """Raises NotStartedError."""
     import anyio
     from mcp.client.stdio import get_default_environment
 
-    return await anyio.open_process(
-        [server.command, *server.args],
-        env=get_default_environment() | dict(server.env or {}),
-        cwd=server.cwd,
-        start_new_session=True,
-    )
+    environment = get_default_environment() | dict(server.env or {})
+    folder = None if server.cwd is None else os.path.expanduser(server.cwd)
+    command = os.path.expanduser(server.command)
+    try:
+        return await anyio.open_process([command, *server.args], env=environment, cwd=folder, start_new_session=True)
+    except (OSError, ValueError) as error:
+        raise NotStartedError(_why_not_started(command, folder, environment.get("PATH"), error)) from None
+
+
+def _why_not_started(command: str, folder: str | None, path: str | None, error: Exception) -> str:
+    """The system's error as a sentence: it doesn't say whether program, folder or interpreter lacks."""
+    shown = shortened(command)
+    if folder is not None and not os.path.isdir(folder):
+        return f"its cwd {shortened(folder)} is no folder; correct it"
+    if shutil.which(command, path=path) is None:
+        return _why_not_found(command, shown)
+    if isinstance(error, FileNotFoundError):
+        return f"the interpreter that the first line of {shown} names is not found"
+    if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
+        return f"its command {shown} is no program: a script's first line names its interpreter (#!/usr/bin/env ...)"
+    return f"its command {shown} can't be started ({shortened(one_line(error))})"
+
+
+def _why_not_found(command: str, shown: str) -> str:
+    if os.path.isdir(command):
+        return f"its command {shown} is a folder; give the program in it"
+    if os.path.exists(command) and "/" in command:
+        return f"its command {shown} may not be run; chmod +x {shown}"
+    if "/" in command:
+        return f"there is no program {shown}; correct its command"
+    return f"its command {shown} is not found; install it, or give its whole path"
 
 
 class LineBuffer:

@@ -16,7 +16,8 @@ import pytest
 from gemma4_mlx import mcp, mcp_server
 from gemma4_mlx.agent import run_call
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.mcp import Server, open_servers, read_servers, unique_names
+from gemma4_mlx.mcp import Server, open_servers, unique_names
+from gemma4_mlx.mcp_config import read_servers
 from gemma4_mlx.mcp_server import LineBuffer
 from gemma4_mlx.prompt.calls import ToolCall
 from gemma4_mlx.prompt.tools import Tool
@@ -324,7 +325,7 @@ def test_all_servers_that_do_not_start_are_said(quick: pytest.MonkeyPatch) -> No
     servers = {f"s{number}": Server("/nowhere/at-all") for number in range(5)}
     with pytest.raises(GemmaError) as error, open_servers(servers):
         pass
-    why = "does not start: [Errno 2] No such file or directory: '/nowhere/at-all'"
+    why = "does not start: there is no program /nowhere/at-all; correct its command"
     assert str(error.value) == f"MCP server s0 {why}; MCP server s1 {why}; MCP server s2 {why}; and 2 servers more"
 
 
@@ -447,8 +448,7 @@ def test_lines_have_a_limit(chunks: list[bytes], lines: list[bytes | None]) -> N
     [
         ("{", "not a readable JSON file"),
         ("[]", "expected {'mcpServers'"),
-        ({"servers": {}}, "expected {'mcpServers'"),
-        ({"mcpServers": {"web": {"url": "http://a.invalid"}}}, "web has no command but a url"),
+        ({"hosts": {}}, "expected {'mcpServers'"),
         ({"mcpServers": {"a": {"command": "x", "args": "y"}}}, "a: args must be a list of strings"),
         ({"mcpServers": {"a": {"command": "x", "env": {"K": 1}}}}, "a: env must be an object of strings"),
         ({"mcpServers": {"a": {"command": "x", "cwd": 1}}}, "a: cwd must be a path"),
@@ -459,7 +459,8 @@ def test_lines_have_a_limit(chunks: list[bytes], lines: list[bytes | None]) -> N
         ({"mcpServers": {"a": {"command": "x", "env": {"K": "\0"}}}}, "a: no program can be given"),
         ({"mcpServers": {"a": {"command": "  "}}}, "a has no command"),
         ({"mcpServers": {"a": "x"}}, "a has no command"),
-        ({"mcpServers": {"a": {"command": ["x"]}}}, "a has no command"),
+        ({"mcpServers": {"a": {"command": []}}}, "a has no command: it must be the name or the path of a program"),
+        ({"mcpServers": {"a": {"command": 3}}}, "a has no command: it must be the name or the path of a program"),
         ({"mcpServers": ["a"]}, "expected {'mcpServers'"),
         ({"mcpServers": {"": {"command": "x"}}}, "a server's name has 1 to 100 visible characters, and no braces"),
         ({"mcpServers": {"a\nb": {"command": "x"}}}, "a b: a server's name has 1 to 100 visible characters"),
@@ -467,10 +468,7 @@ def test_lines_have_a_limit(chunks: list[bytes], lines: list[bytes | None]) -> N
         ({"mcpServers": {"a" * 101: {"command": "x"}}}, "a server's name has 1 to 100 visible characters"),
         ({"mcpServers": {f"a{n}": {"command": "x"} for n in range(65)}}, "65 servers; at most 64 are started"),
         ({"mcpServers": {"a": {"command": "x", "disabled": True}}}, "a is disabled"),
-        (
-            {"mcpServers": {"a": {"type": "http", "url": "http://a.invalid"}}},
-            "a has no command but a url: servers at an address can't be used yet, only those started here",
-        ),
+        ({"mcpServers": {"a": {"command": "x", "enabled": False}}}, "a is disabled"),
         ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "a is there twice; rename one"),
         ('{"mcpServers": {"a": {"command": "x"},}}', "not a readable JSON file"),
         ('{// servers\n"mcpServers": {"a": {"command": "x"}}}', "not a readable JSON file"),
@@ -492,22 +490,21 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: Any, message: str) -> 
         read_servers(tmp_path / "none.json")
 
 
-def test_what_of_a_file_is_not_used_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_of_a_file_is_not_used_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
     servers = {
-        "web": {"url": "http://a.invalid"},
         "off": {"command": "x", "disabled": True},
-        "one": {"command": "x", "args": ["${HOME}"], "alwaysAllow": ["look"], "timeout": 5, "type": "stdio"},
+        "one": {"command": "x", "args": ["${HOME}"], "colour": "red", "headers": {}, "type": "stdio"},
         "two": {"command": "y", "args": None, "env": None},
     }
     path = tmp_path / "mcp.json"
     path.write_text("\ufeff" + json.dumps({"mcpServers": servers, "inputs": []}), encoding="utf-8")
-    assert read_servers(path) == {"one": Server("x", ("${HOME}",)), "two": Server("y")}
+    assert read_servers(path) == {"one": Server("x", ("/home/me",)), "two": Server("y")}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: web has no command but a url: servers at an address can't be used yet, only those started here; "
-        "it is left out",
+        f"{path}: one: not used: colour, headers",
         f"{path}: off is disabled; it is left out",
-        f"{path}: one: not used: alwaysAllow, timeout",
-        f"{path}: one: ${{...}} stays as it is written; nothing is put in its place",
     ]
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.errors import UsageError, visible
+from gemma4_mlx.errors import UsageError, note, shortened, visible
 
 if TYPE_CHECKING:
     from gemma4_mlx.commands.terminal import Terminal
@@ -58,12 +58,16 @@ def open_tools(args: argparse.Namespace, terminal: "Terminal") -> "Iterator[Tool
     if args.mcp is None:
         yield Toolbox()
         return
-    from gemma4_mlx.mcp import open_servers, read_servers
+    from gemma4_mlx.mcp import open_servers
+    from gemma4_mlx.mcp_config import read_servers
     from gemma4_mlx.prompt.tools import read_tools
 
     terminal.status("starting the tools")
     with open_servers(read_servers(args.mcp)) as tools:
         toolbox = read_tools(tools)
+        unasked = [name for name, tool in toolbox.items() if tool.runs_unasked]
+        if unasked and not args.yes:
+            note(f"run without a question, as {args.mcp} says: {shortened(', '.join(unasked))}")
         yield Toolbox(toolbox, None if args.yes else Confirmation(terminal, toolbox))
 
 
@@ -96,7 +100,8 @@ class Confirmation:
         self._allowed: set[str] = set()
 
     def __call__(self, call: "ToolCall") -> bool:
-        if call.name in self._allowed:
+        tool = self._tools.get(call.name)
+        if call.name in self._allowed or (tool and tool.runs_unasked):
             return True
         text = self._whole(call)
         for end in range(PAGE, len(text), PAGE):

@@ -27,6 +27,7 @@ class Tool:
         parameters: JSON schema of its arguments, an object.
         run: takes the arguments by name and returns text or JSON; None where somebody else runs it.
         server: the MCP server that it is a tool of, if it is one's.
+        runs_unasked: whether its user has said in the server's file that nobody need agree to its calls.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Tool:
     parameters: Mapping[str, Any]
     run: Callable[[Mapping[str, Any]], Any] | None = None
     server: str | None = None
+    runs_unasked: bool = False
 
     def declaration(self) -> dict[str, Any]:
         """What goes to the chat template, which writes no description of all parameters: the tool's takes it in."""
