@@ -98,7 +98,7 @@ def test_the_whole_layout(source: Path, tmp_path: Path) -> None:
         assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
     card = (tmp_path / "out" / "README.md").read_text()
     assert "base_model: some/model\n" in card
-    assert "license: apache-2.0\n" in card
+    assert "license" not in card.split("---")[1]
     assert "--hf-path some/model --mlx-path OUT -q --q-mode affine --q-bits 8 --q-group-size 64" in card
 
 

@@ -14,15 +14,19 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.checkpoint.card import model_card
+from gemma4_mlx.checkpoint.address import Address
+from gemma4_mlx.checkpoint.card import CARD_FILE, NANO, Result, model_card, read_source
 from gemma4_mlx.checkpoint.files import INDEX, some, weight_files
 from gemma4_mlx.checkpoint.float_types import FLOAT_TYPES
+from gemma4_mlx.checkpoint.hub import NANO_FOLDER
 from gemma4_mlx.checkpoint.load import build, fit_weights, present_inputs, read_weights
 from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
+from gemma4_mlx.checkpoint.unfinished import origin as origin_of
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
 from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, try_lock, write_atomically
+from gemma4_mlx.model.bits import bits_per_weight, bits_text
 from gemma4_mlx.model.disk import read
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -76,9 +80,17 @@ class Written:
 
 
 def convert(
-    source: Path, target: Path, options: ConvertOptions, *, origin: str | None = None, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    options: ConvertOptions,
+    *,
+    origin: str | None = None,
+    address: Address | None = None,
+    progress: Progress | None = None,
 ) -> Written:
-    """Writes the checkpoint in `source` to the new folder `target`. `origin` is what the model card calls the source.
+    """Writes the checkpoint in `source` to the new folder `target`.
+
+    `origin` is what the model card calls the source, `address` where it was downloaded from if it was.
 
     At any time one tensor and at most one shard are in memory. Raises GemmaError where the source is not a whole
     checkpoint, or the target can't be written; then nothing is left of it.
@@ -99,9 +111,14 @@ def convert(
             if progress:
                 progress(done, total)
         writer.finish()
-        _write_companions(folder, source, companions, origin or source.resolve().name, options)
-        # Last, so that a folder with a configuration is whole.
+        _write_companions(folder, source, companions)
         config_json = conversion.config_json(read_json(source / "config.json"))
+        known = read_source(source, address or origin_of(source))
+        name = origin or (NANO if source.samefile(NANO_FOLDER) else source.resolve().name)
+        result, how = conversion.result(folder, config_json), (options.quantization, options.dequantize, options.dtype)
+        card = model_card(name, *how, known, result)
+        write_atomically(folder / CARD_FILE, card)
+        # Last, so that a folder with a configuration is whole.
         write_atomically(folder / "config.json", json.dumps(config_json, indent=2) + "\n")
     return Written(total, conversion.weight_count)
 
@@ -111,7 +128,8 @@ class Conversion:
 
     def __init__(self, config: ModelConfig, options: ConvertOptions, weights: dict[str, mx.array]) -> None:
         """Fits the weights to the model. Raises GemmaError if they are others, or can't be changed as asked for."""
-        model = build(Gemma4Unified, present_inputs(config, weights))
+        self._config = present_inputs(config, weights)
+        model = build(Gemma4Unified, self._config)
         self._options = options
         self.weight_count = sum(tensor.size for _, tensor in tree_flatten(model.parameters()))
         self._widths = {
@@ -165,6 +183,14 @@ class Conversion:
             entries = config_entries(self._options.quantization, self._plan)
             changed |= dict.fromkeys(dropped, entries)
         return changed
+
+    def result(self, folder: Path, config_json: Mapping[str, Any]) -> Result:
+        """What the weights that were written are, by their headers."""
+        model, weights = build(Gemma4Unified, self._config), read_weights(folder)
+        fit_weights(model, config_json.get("quantization"), weights)
+        model.load_weights(list(weights.items()))
+        told = f"{bits_text(model)}; {bits_per_weight(model):.1f} bits a weight"
+        return Result(told, self._config.vision is not None, self._config.audio is not None)
 
     def _unpack(self, path: str, tensors: Mapping[str, mx.array]) -> mx.array:
         module: nn.Module = self._packed[path]
@@ -303,8 +329,8 @@ def _check_inside(source: Path, names: Sequence[str]) -> None:
         )
 
 
-def _write_companions(folder: Path, source: Path, names: Sequence[str], origin: str, options: ConvertOptions) -> None:
-    """Everything but weights and configuration."""
+def _write_companions(folder: Path, source: Path, names: Sequence[str]) -> None:
+    """Everything but weights, configuration and card."""
     for name in names:
         most = TOKENIZER_BYTES if name.startswith("tokenizer.") else JSON_BYTES
         (folder / name).parent.mkdir(exist_ok=True)
@@ -312,8 +338,6 @@ def _write_companions(folder: Path, source: Path, names: Sequence[str], origin: 
             (folder / name).write_bytes(read_limited(source / name, most))
         except (OSError, ValueError) as error:
             raise GemmaError(f"{source / name}: can't be copied ({one_line(error)})") from None
-    card = model_card(origin, options.quantization, options.dequantize, options.dtype)
-    write_atomically(folder / "README.md", card)
 
 
 def _check_direction(packed: Mapping[str, nn.Module], options: ConvertOptions) -> None:

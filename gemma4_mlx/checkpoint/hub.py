@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address, read_address
@@ -81,6 +81,14 @@ def _download(repo: str, revision: str | None, offline: bool) -> Path:
         return Path(
             snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
         )
+
+
+def fetch_card(address: Address) -> None:
+    """Bring a repository's card into the cache, beside its other files. Without one, or a network, none comes."""
+    from huggingface_hub import hf_hub_download
+
+    with suppress(GemmaError), hub_errors(address.name, address.revision):
+        hf_hub_download(address.name, "README.md", revision=address.revision)
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def check_paths(args: argparse.Namespace, name: str | None) -> None:
     if args.draft_model:
         open_drafter(resolve_drafter(args.draft_model, offline=args.offline))
     if name:
-        with model_of_environment_named(args):
+        with choice_named(args):
             ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
 
 

@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gemma4_mlx.checkpoint.address import is_repository_name
+from gemma4_mlx.checkpoint.address import HUB, Address, is_repository_name, read_address
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS, RECIPES, Quantization
 from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.terminal import Terminal
+from gemma4_mlx.commands.use import NANO
 from gemma4_mlx.errors import GemmaError, UsageError, note, visible
+from gemma4_mlx.settings import remember_folder
 
 PROG = "gemma4_mlx.convert"
 
@@ -48,7 +50,7 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     """Finds the source, converts it, uploads the result if asked to."""
     quantization = read_quantization(args)
     from gemma4_mlx.checkpoint.convert import ConvertOptions, check_target, convert
-    from gemma4_mlx.checkpoint.hub import resolve
+    from gemma4_mlx.checkpoint.hub import local_folder, resolve
 
     if args.upload_repo and not is_repository_name(args.upload_repo):
         raise UsageError(f"{args.upload_repo}: not the name of a Hub repository (owner/name)")
@@ -59,12 +61,13 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
     target = Path(args.mlx_path).expanduser()
     check_target(target)
     source = resolve(args.hf_path, revision=args.revision, offline=args.offline)
-    origin = None if Path(args.hf_path).expanduser().is_dir() else args.hf_path
+    address = None if local_folder(args.hf_path) else source_address(args)
     terminal = Terminal(show_thought=False)
     try:
-        written = convert(source, target, options, origin=origin, progress=_progress(terminal))
+        written = convert(source, target, options, address=address, progress=_progress(terminal))
     finally:
         terminal.clear()
+    remember_folder(target)
     _note_what_lacks(target)
     print(
         f"{visible(str(target))}: {written.bytes / 1e9:.2f} GB, {8 * written.bytes / written.weights:.2f} bits a weight"
@@ -75,6 +78,16 @@ def convert_checkpoint(args: argparse.Namespace) -> int:
         upload(target, args.upload_repo)
         print(f"https://huggingface.co/{args.upload_repo}")
     return 0
+
+
+def source_address(args: argparse.Namespace) -> Address | None:
+    """Where the source is downloaded from, None if it is built in; its card is fetched, if it has one."""
+    address = None if args.hf_path == NANO else read_address(args.hf_path, args.revision)
+    if address is not None and address.host == HUB and not args.offline:
+        from gemma4_mlx.checkpoint.hub import fetch_card
+
+        fetch_card(address)
+    return address
 
 
 def _note_what_lacks(folder: Path) -> None:
