@@ -10,6 +10,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
+from gemma4_mlx.checkpoint.adapters import check_adapters
 from gemma4_mlx.checkpoint.files import LISTED, check_header, some, weight_files
 from gemma4_mlx.checkpoint.float_types import ADAPTER_TENSORS, FLOAT_TYPES, unify
 from gemma4_mlx.checkpoint.names import module_name
@@ -218,8 +219,7 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
     Raises GemmaError for what is damaged, does not fit the model, or is only a part of what the settings name.
     """
     path = folder / "adapters.safetensors"
-    if not (folder / "adapter_config.json").is_file() or not path.is_file():
-        raise GemmaError(f"{folder}: adapter_config.json and adapters.safetensors are expected there")
+    check_adapters(folder)
     try:
         from mlx_lm.tuner.utils import load_adapters as attach
     except ImportError:

@@ -67,7 +67,7 @@ def check_finished(folder: Path, *, came_whole: bool = False) -> None:
 def faults(folder: Path) -> Iterator[Fault]:
     """What is not whole, then what is missing or there in part."""
     names = sorted({path.name for pattern in READ for path in folder.glob(pattern)})
-    yield from filter(None, (_fault(folder / name) for name in names))
+    yield from filter(None, (fault_of_file(folder / name) for name in names))
     yield from (Fault(name, MISSING) for name in _missing(folder, names))
     if not any(name.endswith(".safetensors") for name in names):
         yield from (Fault(name, "there in part") for name in _parts(folder))
@@ -111,7 +111,7 @@ def _indexed(index: Path) -> list[str]:
     return sorted({name for name in listed if isinstance(name, str) and name == Path(name).name})
 
 
-def _fault(path: Path) -> Fault | None:
+def fault_of_file(path: Path) -> Fault | None:
     """What is the matter with a file that has a name in the folder."""
     if path.is_symlink() and not path.exists():
         target = os.readlink(path).encode(errors="surrogateescape")
