@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gemma4_mlx.checkpoint.hub import NANO_FOLDER, resolve
+from gemma4_mlx.commands.main import main
 from gemma4_mlx.errors import GemmaError
 
 NAME = "google/gemma-4/transformers/gemma-4-12b-it"
@@ -234,3 +235,26 @@ def test_what_is_in_the_cache_needs_no_library(monkeypatch: pytest.MonkeyPatch, 
         (tmp_path / "models" / NAME / f"{version}.complete").touch()
     assert resolve(f"kaggle:{NAME}", offline=True) == folder
     assert resolve(f"kaggle:{NAME}/10") == folder
+
+
+def test_pull_tells_size_and_fit_first(kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nano = {path.name: path.read_bytes() for path in NANO_FOLDER.iterdir()}
+    kaggle.versions[2] = nano
+    folder = tmp_path / "cache" / "models" / NAME / "2"
+    assert main(["pull", f"kaggle:{NAME}"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"kaggle:{NAME}: 11 MB to download",
+        "fits: yes, 131,000 tokens",
+        str(folder),
+        f"ask it: gemma4-mlx chat --model kaggle:{NAME}",
+    ]
+    assert contents(folder) == nano
+    assert main(["pull", f"kaggle:{NAME}/2"]) == 0
+    assert capsys.readouterr().out.startswith(f"kaggle:{NAME}/2: 11 MB, all of it is here\n")
+
+
+def test_another_model_is_not_pulled(kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kaggle.versions[2] = FILES | {"config.json": b'{"model_type": "llama"}'}
+    assert main(["pull", f"kaggle:{NAME}"]) == 1
+    assert "error: config.json: model_type is 'llama'; this package runs 'gemma4_unified'" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.safetensors"))

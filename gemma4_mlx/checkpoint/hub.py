@@ -58,13 +58,16 @@ def local_folder(path: str) -> Path | None:
     return None
 
 
-def download(address: Address, offline: bool = False) -> Path:
-    """The folder of a model in the Hub's or Kaggle's cache; what it lacks is downloaded. Raise GemmaError."""
+def download(address: Address, offline: bool = False, *, bars: bool = True) -> Path:
+    """The folder of a model in the Hub's or Kaggle's cache; what it lacks is downloaded. Raise GemmaError.
+
+    `bars` lets the Hub's library show its progress.
+    """
     if address.host == KAGGLE:
         from gemma4_mlx.checkpoint import kaggle
 
         return kaggle.download(address, offline)
-    return _download(address.name, address.revision, offline)
+    return _download(address.name, address.revision, offline, bars)
 
 
 def resolve_drafter(path_or_repo: str, *, revision: str | None = None, offline: bool = False) -> Path:
@@ -74,10 +77,10 @@ def resolve_drafter(path_or_repo: str, *, revision: str | None = None, offline: 
     return resolve(path_or_repo, revision=revision, offline=offline)
 
 
-def _download(repo: str, revision: str | None, offline: bool) -> Path:
+def _download(repo: str, revision: str | None, offline: bool, bars: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    with hub_errors(repo, revision, offline), refused_locks_as_missing():
+    with hub_errors(repo, revision, offline, bars=bars), refused_locks_as_missing():
         return Path(
             snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=list(MODEL_FILES))
         )
@@ -87,13 +90,13 @@ def fetch_card(address: Address) -> None:
     """Bring a repository's card into the cache, beside its other files. Without one, or a network, none comes."""
     from huggingface_hub import hf_hub_download
 
-    with suppress(GemmaError), hub_errors(address.name, address.revision):
+    with suppress(GemmaError), hub_errors(address.name, address.revision, bars=False):
         hf_hub_download(address.name, "README.md", revision=address.revision)
 
 
 @contextmanager
-def hub_errors(repo: str, revision: str | None, offline: bool = False) -> Iterator[None]:
-    """Turn what the Hub's library raises in the block into a GemmaError; bars are shown in terminals only."""
+def hub_errors(repo: str, revision: str | None, offline: bool = False, *, bars: bool = True) -> Iterator[None]:
+    """Turn what the Hub's library raises in the block into a GemmaError; it shows bars in terminals only, if at all."""
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is the HTTP library's own
         GatedRepoError,
         HfHubHTTPError,
@@ -103,12 +106,9 @@ def hub_errors(repo: str, revision: str | None, offline: bool = False) -> Iterat
         RevisionNotFoundError,
         SafetensorsParsingError,
     )
-    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    if not sys.stderr.isatty():
-        disable_progress_bars()
     try:
-        with only_errors("huggingface_hub"):
+        with _bars(bars and sys.stderr.isatty()), only_errors("huggingface_hub"):
             yield
     except GatedRepoError:
         raise GemmaError(f"{repo}: access must be granted on its Hub page; then set HF_TOKEN") from None
@@ -127,6 +127,21 @@ def hub_errors(repo: str, revision: str | None, offline: bool = False) -> Iterat
         raise GemmaError(f"{repo}: its weights are no safetensors files ({shortened(one_line(error))})") from None
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         raise GemmaError(f"{repo}: download failed ({shortened(one_line(error))}); run it again to resume") from None
+
+
+@contextmanager
+def _bars(shown: bool) -> Iterator[None]:
+    """Show the progress of downloads in the block, or don't."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if shown or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _is_begun(repo: str, revision: str) -> bool:

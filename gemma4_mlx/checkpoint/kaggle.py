@@ -40,6 +40,12 @@ def download(address: Address, offline: bool = False) -> Path:
         return found
 
 
+def download_file(address: Address, name: str) -> Path:
+    """One file of a model, downloaded if it isn't in the cache. Raise GemmaError."""
+    with _kagglehub(address) as library:
+        return Path(library.model_download(_handle(address), path=name))
+
+
 def files(address: Address) -> tuple[int, Mapping[str, int]]:
     """The version that would be downloaded, and the bytes of each of its files. Raise GemmaError."""
     with _kagglehub(address) as library:

@@ -58,7 +58,7 @@ def _on_kaggle(address: Address) -> Offer:
 def _on_hub(address: Address) -> Offer:
     from huggingface_hub import HfApi, snapshot_download
 
-    with hub_errors(address.name, address.revision):
+    with hub_errors(address.name, address.revision, bars=False):
         commit = HfApi().model_info(address.name, revision=address.revision).sha
         found = snapshot_download(address.name, revision=commit, allow_patterns=list(MODEL_FILES), dry_run=True)
     sizes = {file.filename: file.file_size or 0 for file in found}
@@ -84,7 +84,7 @@ def offered_model(offer: Offer) -> Gemma4Unified | Drafter:
     from huggingface_hub import HfApi, hf_hub_download
 
     name, commit = offer.address.name, offer.address.revision
-    with hub_errors(name, commit):
+    with hub_errors(name, commit, bars=False):
         folder = Path(hf_hub_download(name, "config.json", revision=commit)).parent
         config = offered_config(folder)
         files = [file for file in offer.files if "/" not in file and file.endswith(".safetensors")]

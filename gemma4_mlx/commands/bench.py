@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
 from gemma4_mlx.commands.options import choice_named, given_drafter
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.commands.use import chosen
+from gemma4_mlx.commands.use import chosen, remember_use
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def bench(args: argparse.Namespace) -> int:
     choice = chosen(args.model)
     name = choice.name if choice.named_by else None
     check_paths(args, name)
+    remember_use(choice.name, args.revision)
     if args.roofline and args.o == "md":
         print(roofline_tables(args, name), flush=True)
     if args.r == 0:

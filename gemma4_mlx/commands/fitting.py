@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gemma4_mlx.config import DrafterConfig, ModelConfig
 from gemma4_mlx.engine.memory import budget
 from gemma4_mlx.engine.plan import GB, Need, module_bytes, need
 from gemma4_mlx.errors import LOGGER
-from gemma4_mlx.measure.shapes import published_config
 from gemma4_mlx.model.bits import bits_per_weight, bits_text
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
 
+BESIDE = "beside its model"
 CHUNK, GROUP, SHORT = 512, 64, 1000
 """How a prompt is read if nothing is asked for, and positions that a model must have room for to be of use."""
 
@@ -43,7 +44,7 @@ def facts(model: Gemma4Unified | Drafter, memory_limit: str | None) -> Facts:
     limit = budget(memory_limit).limit
     weights = module_bytes(model)
     if isinstance(model, Drafter):
-        fits = "beside its model"
+        fits = BESIDE
     else:
         fits = fits_text(need(model, None, chunk=CHUNK, kv_group_size=GROUP, limit=limit))
     return Facts(bits_text(model), bits_per_weight(model), weights, fits)
@@ -59,11 +60,12 @@ def fits_text(asked: Need) -> str:
     return f"no: {asked.plan(SHORT, 4).total / GB:.1f} GB of {asked.limit / GB:.1f}"
 
 
-def fits_by_bytes(count: int, memory_limit: str | None) -> str:
-    """Whether weights of so many bytes leave room for anything, by the published model's sizes. Raise UsageError."""
+def fits_by_bytes(config: ModelConfig | DrafterConfig, weights: int, memory_limit: str | None) -> str:
+    """What fits beside so many bytes of weights. Raise UsageError for a wrong limit."""
     limit = budget(memory_limit).limit
-    config = published_config()
-    return fits_text(Need(config=config, weights=count, itemsize=2, chunk=CHUNK, kv_group_size=GROUP, limit=limit))
+    if isinstance(config, DrafterConfig):
+        return BESIDE
+    return fits_text(Need(config=config, weights=weights, itemsize=2, chunk=CHUNK, kv_group_size=GROUP, limit=limit))
 
 
 def promised_bits(name: str) -> int | None:

@@ -76,10 +76,14 @@ def described(offer: "Offer", name: str, memory_limit: str | None) -> list[str]:
 
 
 def _described_by_size(offer: "Offer", memory_limit: str | None) -> list[str]:
-    """What the size of the files says, if headers can't be read before the download."""
+    """What config.json and the size of the weights say, as headers can't be read before the download."""
+    from gemma4_mlx.checkpoint.kaggle import download_file
+    from gemma4_mlx.checkpoint.offer import offered_config
     from gemma4_mlx.commands.fitting import fits_by_bytes
 
-    return [f"fits: {fits_by_bytes(offer.total, memory_limit)}"]
+    config = offered_config(download_file(offer.address, "config.json").parent)
+    weights = sum(count for name, count in offer.files.items() if name.endswith(".safetensors"))
+    return [f"fits: {fits_by_bytes(config, weights, memory_limit)}"]
 
 
 def _agreed(args: argparse.Namespace, offer: "Offer") -> bool:
@@ -108,7 +112,8 @@ def _download(address: Address, offer: "Offer") -> Path:
     with hub_errors(address.name, address.revision):
         for name in [name for name, count in offer.files.items() if count >= LARGE]:
             download_large(address.name, name, offer.address.revision or "main", blobs_of(address))
-    return download(address)  # by its branch, so that the cache knows what that stands for
+    # By its branch, so that the cache knows what that stands for; what is left is small.
+    return download(address, bars=False)
 
 
 def _mend(address: Address, folder: Path) -> None:
