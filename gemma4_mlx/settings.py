@@ -84,8 +84,9 @@ def _folder(variable: str, usual: str) -> Path:
     given = os.environ.get(variable, "")
     if os.path.isabs(given):  # others are to be ignored, the XDG specification says
         return Path(given) / NAME
-    home = Path(os.path.expanduser("~"))
-    return home / ("Library/Application Support" if sys.platform == "darwin" else usual) / NAME
+    home = os.path.expanduser("~")
+    known = Path(home if os.path.isabs(home) else os.devnull)  # without a home nothing is kept
+    return known / ("Library/Application Support" if sys.platform == "darwin" else usual) / NAME
 
 
 def _read(path: Path) -> dict[str, Any]:

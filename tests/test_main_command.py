@@ -13,7 +13,7 @@ import pytest
 from sparse import write_sparse
 
 from gemma4_mlx import settings
-from gemma4_mlx.checkpoint.hub import NANO_FOLDER
+from gemma4_mlx.checkpoint.hub import NANO_FOLDER, resolve
 from gemma4_mlx.commands.list import age, size
 from gemma4_mlx.commands.main import COMMANDS, main
 from gemma4_mlx.commands.use import chosen, known_as, remember_use
@@ -239,6 +239,20 @@ def test_settings_that_can_not_be_written(home: Home, run: Run) -> None:
     assert f"error: {home}/config/gemma4_mlx: can't be made (" in err
     (home / "state").write_text("in the way")
     remember_use(NAME)  # is not worth an error
+
+
+def test_a_user_without_a_home(home: Home, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "KAGGLEHUB_CACHE"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does where nobody knows a home
+    monkeypatch.chdir(home)
+    assert chosen().name == "nano"
+    remember_use("nano")
+    assert resolve(str(NANO_FOLDER)) == NANO_FOLDER
+    code, _, err = run("use", NAME)
+    assert (code, err.count("\n")) == (1, 2)
+    assert "can't be made" in err
+    assert list(home.iterdir()) == []
 
 
 def test_other_entries_stay(home: Home, run: Run) -> None:

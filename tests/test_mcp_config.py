@@ -355,3 +355,17 @@ def test_the_line_that_tells_most(tmp_path: Path, stderr: str, told: str) -> Non
     with pytest.raises(GemmaError) as error, open_servers({"bad": Server(sys.executable, ("-c", code))}):
         pass
     assert str(error.value).startswith(f"MCP server bad does not start: {told}")
+
+
+def test_a_server_that_hangs_is_given_up_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mcp")
+    from gemma4_mlx import mcp_server
+    from gemma4_mlx.mcp import open_servers
+
+    monkeypatch.setattr(mcp_server, "END_SECONDS", 0.2)
+    script(tmp_path, "#!/bin/sh\necho 'open https://a.example to log in' >&2\nexec sleep 60\n")
+    server = Server(str(tmp_path / "x"), start_seconds=0.5)
+    with pytest.raises(GemmaError) as error, open_servers({"slow": server}):
+        pass
+    told = "no answer within 0.5 s; its last words are: open https://a.example to log in"
+    assert str(error.value) == f"MCP server slow does not start: {told}"

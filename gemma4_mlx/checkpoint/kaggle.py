@@ -84,7 +84,7 @@ def _request(kind: str, handle: Any) -> Any:
 
 def cache_folder() -> Path:
     """Where kagglehub keeps models."""
-    return Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub") / "models"
+    return Path(os.environ.get("KAGGLEHUB_CACHE") or os.path.expanduser("~/.cache/kagglehub")).absolute() / "models"
 
 
 def cached(address: Address) -> Path | None:
