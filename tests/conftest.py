@@ -1,9 +1,13 @@
 """Random checkpoints with a real small tokenizer, made once for all tests."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Products of the float64 reference are small: BLAS threads would only spin, here and in the processes of commands.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.commands.convert import main as convert

@@ -3,6 +3,8 @@
 Slow and simple on purpose: one pass, no cache, dense masks. It shares no code with the package.
 """
 
+from functools import cache
+
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -66,7 +68,9 @@ class Reference:
         self.kept[full] = (k, v)
         group = len(q) // len(k)
         scores = q @ np.repeat(k, group, axis=0).transpose(0, 2, 1)
-        seen = np.tril(np.ones((length, length), bool)) if full else sliding(length, text["sliding_window"], vision)
+        seen = (
+            np.tril(np.ones((length, length), bool)) if full else sliding(length, text["sliding_window"], tuple(vision))
+        )
         scores = np.where(seen, scores, -np.inf)
         weights_of_keys = np.exp(scores - scores.max(-1, keepdims=True))
         weights_of_keys /= weights_of_keys.sum(-1, keepdims=True)
@@ -145,9 +149,10 @@ def rotate(x: Array, rope: dict, start: int = 0) -> Array:
     )
 
 
-def sliding(length: int, window: int, vision: Array) -> Array:
+@cache
+def sliding(length: int, window: int, vision: tuple[bool, ...]) -> Array:
     """(causal OR same vision block) AND window, one pair of positions at a time."""
-    block = np.cumsum(np.diff(vision.astype(int), prepend=0) == 1)
+    block = np.cumsum(np.diff(np.array(vision, int), prepend=0) == 1)
     seen = np.zeros((length, length), bool)
     for query in range(length):
         for key in range(length):

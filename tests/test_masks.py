@@ -33,7 +33,7 @@ def test_tiles_are_the_rule_for_any_chunk(
     vision, window, offset, blocks = layout
     length = len(vision) - offset
     queries = data.draw(st.integers(1, length))
-    expected = sliding(len(vision), window, vision)[offset:, max(0, offset - window + 1) :][length - queries :]
+    expected = sliding(len(vision), window, tuple(vision))[offset:, max(0, offset - window + 1) :][length - queries :]
 
     with unittest.mock.patch("gemma4_mlx.model.masks.TILE", data.draw(st.integers(1, 9))):
         tiles = sliding_tiles(length, offset, window, blocks, queries)
