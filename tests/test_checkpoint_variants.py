@@ -505,6 +505,8 @@ SAME: dict[str, Change] = {
             | {
                 "model.language_model.rotary_emb.full_attention_inv_freq": mx.zeros(16),
                 "model.language_model.layers.1.self_attn.rotary_emb.inv_freq": mx.zeros(8),
+                "model.language_model.layers.1.self_attn.inv_freq": mx.zeros(8),
+                "model.vision_embedder.position_ids": mx.zeros((1, 8), mx.int32),
             }
         )
     ),
@@ -569,6 +571,20 @@ def packed_patches(folder: Path) -> None:
     (folder / "model.safetensors.index.json").unlink()
     settings = {"group_size": 32, "bits": 8}
     edit("config.json", lambda content: content["quantization"].update({name: settings}))(folder)
+
+
+def one_affine(folder: Path) -> None:
+    """One module of 8 bits among floating-point ones, declared as other tools do it: without a mode."""
+    name = f"{LAYER}mlp.up_proj"
+    tensors = dict(mx.load(str(folder / "model.safetensors")))
+    parts = (tensors[f"{name}.weight"], tensors[f"{name}.scales"])
+    plain = mx.dequantize(*parts, group_size=32, bits=4, mode="mxfp4", dtype=mx.float32)
+    packed = mx.quantize(plain, group_size=64, bits=8)
+    tensors |= {f"{name}.{part}": array for part, array in zip(("weight", "scales", "biases"), packed, strict=True)}
+    mx.eval(tensors)
+    mx.save_safetensors(str(folder / "model.safetensors"), tensors)
+    (folder / "model.safetensors.index.json").unlink()
+    declared(**{name: {"group_size": 64, "bits": 8}})(folder)
 
 
 def undeclared(folder: Path) -> None:
@@ -921,6 +937,20 @@ NOTES: dict[str, tuple[Change, list[str]]] = {
         [
             "config.json is wrong about how language_model.model.embed_tokens and 13 more are quantized; "
             "by their shapes it is affine, 4 bits in groups of 64"
+        ],
+    ),
+    "an affine module among others": (all_of(packed_in("mxfp4"), one_affine), []),
+    "an affine module that says so": (
+        all_of(packed_in("mxfp4"), one_affine, declared(**{f"{LAYER}mlp.up_proj": {"bits": 8, "mode": "affine"}})),
+        [],
+    ),
+    "rotary buffers": (
+        SAME["rotary buffers"],
+        [
+            "language_model.model.layers.1.self_attn.inv_freq, "
+            "language_model.model.layers.1.self_attn.rotary_emb.inv_freq, "
+            "language_model.model.rotary_emb.full_attention_inv_freq, vision_embedder.position_ids: "
+            "not used, as it is computed"
         ],
     ),
     "two templates": (

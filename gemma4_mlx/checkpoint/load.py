@@ -31,7 +31,7 @@ VISION, AUDIO = ("vision_embedder.", "embed_vision."), ("embed_audio.",)
 
 LARGEST_SCALE = 1e4  # of adapters
 
-COMPUTED = re.compile(r"rotary_emb\.|\.embed_scale$")
+COMPUTED = re.compile(r"rotary_emb\.|inv_freq$|\.(embed_scale|position_ids)$")
 """Names of buffers that some exporters write and every runtime computes."""
 
 
@@ -109,7 +109,7 @@ def without_copies(weights: dict[str, mx.array]) -> dict[str, mx.array]:
 
     If only the head was stored, it becomes the embedding.
     """
-    computed = [name for name in weights if COMPUTED.search(name)]
+    computed = sorted(name for name in weights if COMPUTED.search(name))
     heads = {name: name.replace("lm_head.", "embed_tokens.") for name in weights if "lm_head." in name}
     if computed:
         note(f"{some(computed)}: not used, as it is computed")
@@ -155,8 +155,8 @@ def fit_weights(model: nn.Module, declared: Mapping[str, Any] | None, weights: d
 def quantize_modules(model: nn.Module, declared: Mapping[str, Any] | None, weights: Mapping[str, mx.array]) -> None:
     """Turns the modules whose weights are packed into quantized ones, each as the shapes of its weights say.
 
-    `declared` has group_size, bits and mode for all, and overrides by module path in any dialect. A note says where it
-    is wrong, or that there is none.
+    `declared` has group_size, bits and mode for all, and overrides by module path in any dialect; without a mode an
+    override is affine, whatever holds for all. A note says where it is wrong, or that there is none.
     """
     declared = declared or {}
     overrides = {module_name(path): value for path, value in declared.items() if isinstance(value, dict)}
@@ -166,7 +166,7 @@ def quantize_modules(model: nn.Module, declared: Mapping[str, Any] | None, weigh
         if not hasattr(module, "to_quantized") or f"{path}.scales" not in weights:
             return False
         found = read_packing(path, module.weight.shape[-1], weights)
-        if not declared or found != _declared_packing({**declared, **overrides.get(path, {})}):
+        if not declared or found != _declared_packing(overrides.get(path, declared)):
             differing[path] = found
         return found.settings()
 
