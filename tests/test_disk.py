@@ -35,6 +35,7 @@ from gemma4_mlx.engine import session_file
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.compiled import Traces, compile_method
+from gemma4_mlx.model.disk import read
 from gemma4_mlx.model.fingerprint import fingerprint
 
 EVALUATIONS = ((mx, "eval"), (mx, "async_eval"), (mx, "save_safetensors"), (np, "array"), (np, "asarray"))
@@ -188,6 +189,18 @@ def test_what_is_read_is_read_alone(way: str, folder: Path, reads: list[str]) ->
 
 def test_adapters_are_read_alone(tiny_folder: Path, tmp_path: Path, reads: list[str]) -> None:
     ask(*api.load(tiny_folder, lazy=True, adapter_path=adapters(tiny_folder, tmp_path / "adapters")))
+
+
+def test_loading_holds_one_part_of_one_layer_twice(tmp_path: Path) -> None:
+    model = open_model(write_checkpoint(tmp_path / "wide", tiny_config(hidden_size=256, intermediate_size=1024)))
+    gate_and_up = 2 * 256 * 1024 * 4  # bytes
+    media = [module.parameters() for name, module in model.children().items() if name != "language_model"]
+    read(media, model.language_model.model.embed_tokens.parameters())  # larger than a layer, they would hide its peak
+    limit = mx.set_cache_limit(0)
+    mx.reset_peak_memory()
+    model.prepare()
+    mx.set_cache_limit(limit)
+    assert mx.get_peak_memory() - mx.get_active_memory() <= 1.02 * gate_and_up
 
 
 def test_a_file_that_goes_away_is_an_error_each_time(folder: Path) -> None:
