@@ -35,8 +35,8 @@ SEGMENT, FEW = 4096, 64
 """Positions that are mixed on their own where fewer than FEW queries look at quantized rows."""
 
 
-SCORE_BYTES = 6
-"""Of a score in 16 bits, half of what it takes at once: both parts' products and remainders, or their float32 sum."""
+SCORE_BYTES = 8
+"""Of a score in 16 bits, half of what it takes at once: products and excess of both parts, and two sums in float32."""
 
 
 def float32_product(a: mx.array, b: mx.array, onto: mx.array | None = None) -> mx.array:
