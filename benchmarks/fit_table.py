@@ -32,8 +32,14 @@ def weight_bytes(bits: int) -> int:
 
 def table(weight_bits: Sequence[int] = WEIGHT_BITS) -> str:
     """Markdown: totals in GB, bold if they fit."""
-    limit = budget(MAC).limit
-    lines = ["| weights | context | plain caches | 8-bit | 4-bit |", "|---|---|---|---|---|"]
+    allowed = budget(MAC)
+    within, kept_free = allowed.limit / GB, allowed.reserve / GB
+    lines = [
+        f"Bold: within {within:.2f} GB, a working set of {within + kept_free:.2f} GB less {kept_free:.2f} GB kept free.",
+        "",
+        "| weights | context | plain caches | 8-bit | 4-bit |",
+        "|---|---|---|---|---|",
+    ]
     for bits in weight_bits:
         weights = weight_bytes(bits)
         need = Need(
@@ -42,11 +48,11 @@ def table(weight_bits: Sequence[int] = WEIGHT_BITS) -> str:
             itemsize=BF16,
             chunk=CHUNK,
             kv_group_size=64,
-            limit=limit,
+            limit=allowed.limit,
         )
         for context in CONTEXTS:
             totals = [need.plan(context, kv_bits).total for kv_bits in KV_BITS]
-            cells = [f"**{total / GB:.2f}**" if total <= limit else f"{total / GB:.2f}" for total in totals]
+            cells = [f"**{total / GB:.2f}**" if total <= allowed.limit else f"{total / GB:.2f}" for total in totals]
             lines.append(f"| {bits}-bit, {weights / GB:.2f} GB | {context:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

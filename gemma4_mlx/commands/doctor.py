@@ -25,8 +25,8 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Compare every way of reading a prompt, on the GPU if there is one, with one pass on the CPU; "
-        "ask the built-in model; print a report. Exit code 1 if anything differs.",
+        description="Compare single kernels with float64, and every way of reading a prompt, on the GPU if there is "
+        "one, with one pass on the CPU; ask the built-in model; print a report. Exit code 1 if anything differs.",
     )
     add_debug(parser)
     return parser
