@@ -55,7 +55,7 @@ def test_what_a_16_bit_type_rounds_is_not_taken_for_a_wrong_kernel(dtype: mx.Dty
     for case in (kernels._sliding_decode(dtype, 1024, None), kernels._full(dtype, 300, 1, None)):
         check = run(case, dtype)
         assert check.agrees
-        assert float(check.found) > 1e-3
+        assert float(check.found) > 1e-4
         assert verdict([check]).startswith("no wrong kernel: all 1 are within rounding, at most 0.")
 
 
