@@ -85,7 +85,7 @@ def sound_samples(several: Any, name: str) -> np.ndarray:
         several: (n,), (n, channels) or (channels, n), whose longer side is time; sides of 1 in front are left out.
 
     Raises:
-        GemmaError: another shape or number format, or floating-point numbers far beyond [-1, 1].
+        GemmaError: another shape or number format, or numbers that are 16-bit ones in another format.
     """
     array = as_numpy(several, name)
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
@@ -94,11 +94,18 @@ def sound_samples(several: Any, name: str) -> np.ndarray:
         raise GemmaError(f"{name}: shape {array.shape} is none of (n,), (n, channels), (channels, n)")
     if array.dtype.kind != "f" and array.dtype.str[1:] not in ("i4", "i2", "i1", "u1"):
         raise GemmaError(f"{name}: {array.dtype} samples have no known full scale; pass {_SAMPLE_TYPES}")
+    _check_scale(array, name)
     columns = array.reshape(-1, 1) if array.ndim == 1 else array
-    columns = columns.T if 0 < columns.shape[0] < columns.shape[1] else columns
-    if array.dtype.kind == "f" and array.size and np.abs(array[np.isfinite(array)]).max(initial=0) > _LOUDEST:
+    return columns.T if 0 < columns.shape[0] < columns.shape[1] else columns
+
+
+def _check_scale(array: np.ndarray, name: str) -> None:
+    """Raise GemmaError for 16-bit samples in a wider number format: they would be noise, or silence."""
+    peak = max(-float(array.min(initial=0)), float(array.max(initial=0)))  # NaN if one is: refused later, like infinity
+    if array.dtype.kind == "f" and _LOUDEST < peak < np.inf:
         raise GemmaError(f"{name}: floating-point samples must lie between -1 and 1; divide 16-bit ones by 32768")
-    return columns
+    if array.dtype.str[1:] == "i4" and 0 < peak <= 2**15:
+        raise GemmaError(f"{name}: int32 samples of at most 32768 are 16-bit ones; pass them as int16")
 
 
 def image_pixels(value: Any, name: str) -> np.ndarray:

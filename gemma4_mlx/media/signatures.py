@@ -89,7 +89,7 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
     (rb"FORM....AIF[FC]", _audio("an AIFF audio file")),
     (rb"caff\0", _audio("a CAF audio file")),
     (rb"ID3[\x02-\x04]", _audio("an MP3 audio file")),
-    (rb"\xff[\xf1\xf9]", _audio("an AAC audio file")),
+    (rb"\xff[\xf0\xf1\xf8\xf9]", _audio("an AAC audio file")),
     (rb"\xff[\xfa\xfb\xf2\xf3\xe2\xe3\xfc\xfd]", _audio("an MP3 audio file")),
     (rb"#!AMR", _audio("an AMR audio file")),
     (rb"\.snd", _audio("an AU audio file")),

@@ -62,6 +62,11 @@ def test_stereo_in_both_orders(samples: Any) -> None:
     assert load_audio((samples, RATE))[0][0, :600].tolist() == (HALF / 4).tolist()
 
 
+def test_silence_of_any_format() -> None:
+    for dtype in (np.float32, np.int32, np.int16):
+        assert not load_audio((np.zeros(640, dtype), RATE))[0].any()
+
+
 def test_other_rates_are_resampled() -> None:
     assert [clip.shape for clip in load_audio((np.zeros(48_000, np.int16), 48_000))] == [(25, 640)]
 
@@ -89,6 +94,7 @@ WRONG_SOUNDS: dict[str, tuple[Any, str]] = {
         (WORDS.astype(np.float32), RATE),
         "floating-point samples must lie between -1 and 1; divide 16-bit",
     ),
+    "int32 of 16 bits": ((WORDS.astype(np.int32), RATE), "int32 samples of at most 32768 are 16-bit ones"),
     "not finite": ((np.full(9, np.inf), RATE), "holds samples that are not finite numbers"),
     "no numbers": ((Unreadable(), RATE), "numbers of float5 can't be read; convert it to float32 in the main memory"),
     "number": ((np.array(1.0), RATE), "shape () is none of (n,), (n, channels), (channels, n)"),

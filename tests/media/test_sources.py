@@ -353,7 +353,6 @@ WAV = wav_bytes(SOUND, 48_000)
 M4A = encoded_sound(SOUND, 48_000, "aac", "ipod")
 MOOV_LAST = video_bytes(10, sound=SOUND)
 MOOV_FIRST = video_bytes(10, sound=SOUND, movflags="+faststart")
-WEBM = video_bytes(10, codec="libvpx", container="webm")
 GIF = image_bytes(picture(48, 48), "GIF", save_all=True, append_images=[picture(48, 48, 1)])
 CUT = "is cut short: the end of the file is missing"
 NOTHING = f"{CUT}, and nothing can be read without it"
@@ -377,7 +376,6 @@ CONTENTS: dict[str, tuple[str, bytes, object, list[str]]] = {
         [0.0, 0.4],
         [f"{CUT}; the 0.8 s before it are used", "is damaged: parts of it can't be decoded; the others are used"],
     ),
-    "webm": ("video", WEBM, [0.0, 0.5], []),
     "animation": ("video", GIF, [0.0, 0.1], []),
     "text": ("video", b"Hello", "is a text file, not a video", []),
 }
