@@ -4,7 +4,6 @@ Without `fps`, frames are chosen as the published processor does: n = min(max_fr
 arange(n) x total // n.
 """
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,7 +54,8 @@ def load_video(
     """Sample frames evenly over the video, or one every 1/fps seconds, and decode the soundtrack.
 
     Only the sampled frames are kept, already cut into patches. A file that is damaged or cut short is used as far as it
-    goes, with a note; so is a video in which there are more frames at `fps` than `max_frames`, or fewer than asked for.
+    goes, with a note. At `fps` more frames than `max_frames` are thinned out, with a note too, and so is said if the
+    video has fewer.
 
     Args:
         source: what `read_source` accepts, an animated image too; or (frames, rate) with frames (n, H, W, 3) as
@@ -68,13 +68,15 @@ def load_video(
     _check_options(max_frames, fps, budget)
     given = None if isinstance(source, Source) else given_stills(source, limits)
     ready = Source("video array", Path()) if given else read_source(source, limits)
-    choose = functools.partial(_choose, source=ready, max_frames=max_frames, fps=fps)
+    choose = _Sampler(max_frames, fps)
     if stills := given or animated_stills(ready, limits):
         sampled, sound = _of_stills(stills, choose, budget), []
     else:
         index = index_frames(ready, limits)
         sampled = _by_time(ready, index, choose, budget, limits) or _by_count(ready, index, choose, budget, limits)
         sound = load_soundtrack(ready, index.start_seconds(), limits) if soundtrack else []
+    if choose.note:
+        ready.note(choose.note)
     notes = (*ready.log_notes(), *itertools.chain.from_iterable(patches.notes for _, patches in sampled))
     return Video([patches for _, patches in sampled], [seconds for seconds, _ in sampled], sound, notes)
 
@@ -97,20 +99,30 @@ def _seen(times: np.ndarray, end: float, fps: float) -> np.ndarray:
     return np.flatnonzero(first[:-1] < first[1:])
 
 
-def _choose(times: np.ndarray, end: float, *, source: Source, max_frames: int, fps: float | None) -> np.ndarray:
-    """The numbers of `sample_times`; a note if `fps` gets fewer frames than it asks for."""
-    numbers = sample_times(times, end, max_frames, fps)
-    if fps is None:
-        return numbers
-    seen = len(_seen(times, end, fps))
-    if seen > max_frames:
-        source.note(
-            f"{fps:g} frames a second would be {seen} frames, more than the maximum of {max_frames}: "
-            f"thinned out to {max_frames}, one every {(end - times[0]) / max_frames:.3g} s"
-        )
-    elif seen == len(times) and (end - times[0]) * fps > seen + 1:
-        source.note(f"has no {fps:g} frames a second: all {seen} that it has are used")
-    return numbers
+class _Sampler:
+    """Chooses frames as `sample_times` does, and knows what is to be said of its last choice.
+
+    Attributes:
+        note: why there are fewer frames than `fps` asks for; "" if there aren't.
+    """
+
+    def __init__(self, max_frames: int, fps: float | None) -> None:
+        self._max_frames, self._fps, self.note = max_frames, fps, ""
+
+    def __call__(self, times: np.ndarray, end: float) -> np.ndarray:
+        self.note = "" if self._fps is None else self._said(times, end, self._fps)
+        return sample_times(times, end, self._max_frames, self._fps)
+
+    def _said(self, times: np.ndarray, end: float, fps: float) -> str:
+        seen, most, seconds = len(_seen(times, end, fps)), self._max_frames, end - times[0]
+        if seen > most:
+            return (
+                f"{fps:g} frames a second would be {seen} frames, more than the maximum of {most}: "
+                f"thinned out to {most}, one every {seconds / most:.3g} s"
+            )
+        if seen == len(times) and seconds * fps > seen + 1:
+            return f"has no {fps:g} frames a second: all {seen} that it has are used"
+        return ""
 
 
 def _check_options(max_frames: int, fps: float | None, budget: int) -> None:

@@ -94,6 +94,15 @@ def test_more_frames_than_may_be_or_are_there(
     assert [len(clip) for clip in video.soundtrack] == [75 if container == "mp4" else 76]  # with padding
 
 
+def test_times_that_have_to_be_counted_are_thinned_out_with_one_note() -> None:
+    """AVI states no times: frames are chosen by their packets, and again as they are decoded."""
+    film = video_bytes(30, container="avi", encoder={"bf": "3", "b_strategy": "0", "x264-params": "b-adapt=0"})
+    video = load_video(film, fps=5, max_frames=3)
+    assert len(video.frames) == 3
+    (note,) = [note for note in video.notes if "frames a second" in note]
+    assert note.startswith("bytes: 5 frames a second would be 15 frames, more than the maximum of 3: thinned out to 3,")
+
+
 def test_a_rate_that_a_video_has_is_no_news() -> None:
     assert [load_video(video_bytes(30), fps=fps).notes for fps in (0.1, 1, 5, 10)] == [()] * 4
 
