@@ -84,7 +84,7 @@ REFUSED = [
     ("./none-of-it", "./none-of-it: there is no such file"),
     ("/none.png", "/none.png: there is no such file"),
     ("{}/a\\ b.png {}/none.png", "{}/none.png: there is no such file"),
-    ("{}", "{}: is a folder; give the files in it"),
+    ("{}", "{}: is a folder; /image, /audio or /video attaches the files in it"),
     ("'{}/notes'", "{}/notes: is an empty file, not an image, audio or video"),
     ("{}/n.txt", "{}/n.txt: is a text file, not an image, audio or video"),
     ("/dev/null", "/dev/null: is a device or a pipe, not a file"),
@@ -159,7 +159,7 @@ def test_a_mistyped_path_leaves_what_is_attached(talk: Talk, asked: list[dict[st
     assert len(asked) == 1
     assert err.splitlines()[1:] == [
         *[f"error: {mistyped}: there is no such file; did you mean {photo}?"] * 2,
-        f"error: {photo.parent}: is a folder; give the files in it",
+        f"error: {photo.parent}: is a folder; /image, /audio or /video attaches the files in it",
     ]
 
 
@@ -210,3 +210,9 @@ def test_ways_to_end_a_chat(talk: Talk, asked: list[dict[str, Any]], end: str) -
 def test_a_mistyped_command_is_told_the_right_one(talk: Talk) -> None:
     _, err = talk("/imge x.png", code=1)
     assert err == "error: there is no /imge; did you mean /image? a space before it makes it a question\n"
+
+
+def test_a_folder_or_a_pattern_attaches_its_pictures(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    (photo.parent / "notes.txt").write_text("words")
+    talk(f"/image '{photo.parent}'", f"/image '{photo.parent}/*.png'", "/image -", "What colour is it?", code=1)
+    assert [part["type"] for part in asked[0]["messages"][0]["content"]] == ["image", "image", "text"]

@@ -176,10 +176,24 @@ def test_the_end_of_memory_is_told_before_it_comes_and_bounds_the_answer(
     assert out[0] == "Hello! How can I help you?"
 
 
-def test_an_answer_that_is_cut_off_says_so(talk: Talk) -> None:
-    out, err = talk("What can you do?", options=("-m", "3"))
+# (options of the command line, why the answer is cut off)
+LIMITS = [
+    (("-m", "3"), "max_tokens is 3; /set max_tokens 12 and /retry allow more"),
+    (("--max-kv-size", "20"), "--max-kv-size 20 allows no more than 20 tokens; /clear begins anew"),
+]
+
+
+@pytest.mark.parametrize(("options", "why"), LIMITS)
+def test_an_answer_that_is_cut_off_says_so(talk: Talk, options: tuple[str, ...], why: str) -> None:
+    out, err = talk("What can you do?", options=options)
     assert len(out) == 1
-    assert err == "cut off: --max-tokens or the context allows no more; /tokens tells what is left\n"
+    assert err.splitlines()[-1] == f"the answer is cut off: {why}"
+
+
+def test_a_thought_that_leaves_no_room_for_an_answer_says_so(talk: Talk) -> None:
+    _, err = talk("/think on", "What is 27 + 58?", options=("-m", "3"))
+    said = "the thought took all tokens and no answer began: max_tokens is 3; /set max_tokens 12 and /retry allow more"
+    assert err.splitlines()[-1] == said
 
 
 def test_caches_take_8_bits_where_plain_ones_would_not_fit(

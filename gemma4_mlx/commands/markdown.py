@@ -72,6 +72,10 @@ class MarkdownStream:
         self._print(self._text)
         self._text, self._printed, self._parsed, self._tail = "", False, 0, Tail()
 
+    def forget(self) -> None:
+        """Leave what was drawn where it is: since then a shell has written below it."""
+        self._widths, self._drawn_size = None, 0
+
     def _print_whole(self) -> None:
         """Prints the blocks that are whole for good."""
         *whole, rest = blocks(self._text)

@@ -150,7 +150,7 @@ def why_unread(mention: Mention) -> str:
     from gemma4_mlx.media.near import near_path
 
     if mention.state == "folder":
-        return "is a folder; give the files in it"
+        return "is a folder; /image, /audio or /video attaches the files in it"
     if mention.state == "device":
         return "is a device or a pipe, not a file"
     if mention.state == "missing":

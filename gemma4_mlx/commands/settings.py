@@ -58,8 +58,15 @@ def change(chat: "Chat", argument: str) -> str:
         return settings(chat)
     name = _known(words[0])
     if len(words) > 1:
-        chat.set_option(name, _value(chat, name, words[1].strip()))
+        _set(chat, name, _value(name, words[1].strip()))
     return f"{name} is {shown(getattr(chat.options, name))}{_effect(chat, name) if len(words) > 1 else ''}"
+
+
+def _set(chat: "Chat", name: str, value: Any) -> None:
+    try:
+        chat.set_option(name, value)
+    except UsageError as error:
+        raise UsageError(str(error)) from None  # whose names are those of /set, not flags
 
 
 def shown(value: Any) -> str:
@@ -81,7 +88,7 @@ def _known(word: str) -> str:
     raise UsageError(f"/set has no {visible(word)}; {cure}")
 
 
-def _value(chat: "Chat", name: str, text: str) -> Any:
+def _value(name: str, text: str) -> Any:
     """The value that was typed; None for the one that the checkpoint has."""
     if text.lower() in UNSET:
         return None

@@ -273,10 +273,13 @@ def _exit(chat: "Chat", _: str) -> None:
 MORE_HELP = (
     "A file that a line names, or that is dropped here, is attached.\n"
     "A backslash at the end of a line, or Alt-Enter, goes on in a new line.\n"
+    "Tab completes commands and paths, the arrow keys recall earlier lines.\n"
     "Ctrl-C stops the answer; Ctrl-D ends the chat."
 )
 COMMANDS = {
-    "/image": Command("PATH", "attach a picture to the next question", _attach("image")),
+    "/image": Command(
+        "PATH", "attach a picture, or those of a folder or pattern, to the next question", _attach("image")
+    ),
     "/audio": Command("PATH", "attach a sound", _attach("audio")),
     "/video": Command("PATH", "attach a film", _attach("video")),
     "/detach": Command("", "drop what is attached to the next question", _detach),

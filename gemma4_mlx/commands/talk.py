@@ -69,12 +69,14 @@ class Chat:
     written: set[Path] = field(default_factory=set)
     asked: dict[str, Any] = field(init=False)
     typeahead: Typeahead = field(default_factory=lambda: Typeahead(None))
+    _room: tuple[int, str] = field(init=False)
     over: bool = False
 
     def __post_init__(self) -> None:
         self.system, self.think = self.args.system, self.args.enable_thinking
         self.media = media_options(self.args, self.processor.media)
         self.asked = reply_options(self.args)
+        self._room = self.longest, "context"
         self.clear()
 
     @property
@@ -227,10 +229,21 @@ class Chat:
         """Says whether the answer is whole."""
         if said.finish_reason == "interrupted":
             self.terminal.note("stopped; what was said so far is kept")
-        elif said.finish_reason == "length":
-            self.terminal.note("cut off: --max-tokens or the context allows no more; /tokens tells what is left")
+        elif said.finish_reason == "length" and said.last is not None:
+            began = bool(said.content.strip()) or not (said.reasoning or said.last.channel == "thought")
+            what = "the answer is cut off" if began else "the thought took all tokens and no answer began"
+            self.terminal.note(f"{what}: {self._limit(said.last)}")
         if self.args.verbose and said.last is not None:
             self.terminal.report(said.report())
+
+    def _limit(self, last: "Response") -> str:
+        """What ended a reply, and what to do."""
+        longest, end = self._room
+        if last.prompt_tokens + last.generation_tokens < longest:
+            most = self.options.max_tokens
+            return f"max_tokens is {most}; /set max_tokens {4 * most} and /retry allow more"
+        full = f"--max-kv-size {longest} allows" if longest == self.options.max_kv_size else f"the {end} has room for"
+        return f"{full} no more than {longest} tokens; /clear begins anew"
 
     def _make_ready(self, prompt: "Prompt") -> int:
         """Takes caches of fewer bits where plain ones would not fit, and warns where the end is near.
@@ -249,6 +262,7 @@ class Chat:
         fits = need.longest(self.session.kv_bits)
         if len(prompt.ids) < fits < min(longest, need.longest_asked):
             longest, end = fits, "memory"
+        self._room = longest, end
         left = longest - len(prompt.ids)
         if left < self.options.max_tokens:
             self.terminal.note(

@@ -38,7 +38,7 @@ class Terminal:
         self._wrap: WordWrap | None = None
         self._interactive = takes_codes(sys.stderr)
         self._colour = self._interactive and not os.environ.get("NO_COLOR")
-        self._typeahead = typeahead or Typeahead(None)
+        self._typeahead, self._stops = typeahead or Typeahead(None), 0
         self._status = False
         self._compiles: bool | None = None
         self._open_line: TextIO | None = None
@@ -129,6 +129,9 @@ class Terminal:
 
             self.end()
             self._markdown = MarkdownStream()
+        if self._typeahead.stops != self._stops:
+            self._stops = self._typeahead.stops
+            self._markdown.forget()
         self._markdown.feed(self._shown.feed(text))
 
     def _dimmed(self, text: str) -> str:

@@ -27,12 +27,16 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Typeahead:
-    """What is typed into the terminal behind `handle` while nobody reads it; nothing is done without a terminal."""
+    """What is typed into the terminal behind `handle` while nobody reads it; nothing is done without a terminal.
+
+    Attributes:
+        stops: how often Ctrl-Z has stopped the process.
+    """
 
     def __init__(self, handle: int | None) -> None:
         self._handle = handle
         self._before = _settings(handle)
-        self._typed = b""
+        self._typed, self.stops = b"", 0
         self._quiet, self._wanted = False, False
 
     @classmethod
@@ -127,6 +131,7 @@ class Typeahead:
         handler = signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         signal.signal(number, handler)
+        self.stops += 1
         if was_wanted:
             self._hush()
 
