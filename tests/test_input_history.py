@@ -1,5 +1,6 @@
 """The lines of earlier chats: one's own, whole, and kept by several chats at once."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -64,13 +65,13 @@ def test_several_chats_keep_all_their_lines(tmp_path: Path, monkeypatch: pytest.
     assert [child.name for child in tmp_path.iterdir()] == ["h"]
 
 
-@pytest.mark.parametrize("kind", ["folder", "below a file", "pipe"])
+@pytest.mark.parametrize("kind", ["folder", "below a file", "pipe", "no home"])
 def test_a_chat_goes_on_without_its_history(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    import os
-
     path = tmp_path / "h"
     if kind == "folder":
         path.mkdir()
+    elif kind == "no home":
+        path = Path("~/h")
     elif kind == "pipe":
         os.mkfifo(path)
     else:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gemma4_mlx import api
+from gemma4_mlx.commands import conversation
 from gemma4_mlx.commands.line_input import read_message
 from gemma4_mlx.commands.slash import Call, Dropped, Question, parse
 from gemma4_mlx.errors import GemmaError
@@ -163,6 +164,14 @@ def test_a_mistyped_path_leaves_what_is_attached(talk: Talk, asked: list[dict[st
     ]
 
 
+def test_a_file_that_may_not_be_read_is_told_so(talk: Talk, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo.chmod(0)
+    monkeypatch.setattr("gemma4_mlx.media.kinds.kind_of", lambda path: None)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    _, err = talk(f"'{photo}'", code=1)
+    assert err == f"error: {photo}: can't be read: permission denied\n"
+
+
 def test_a_question_says_what_goes_without(talk: Talk, asked: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
     _, err = talk(f"Hello {tmp_path}/report.pdf and ~/none-of-it.mp3")
@@ -184,6 +193,35 @@ def test_a_script_does_not_overwrite_what_it_did_not_write(talk: Talk, tmp_path:
     refused = "not saved, as there is a file already; remove it first, or choose another name"
     assert lines[0] == f"error: {tmp_path}/own.json: {refused}"
     assert lines[1:] == [f"saved 2 messages in {tmp_path}/new.json"] * 2
+
+
+def test_what_another_program_wrote_there_meanwhile_is_not_overwritten(
+    talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, saved = conversation.save, []
+
+    def spoil(*args: Any) -> Path:
+        saved.append(save(*args))
+        return saved[-1]
+
+    def stream(*args: Any, **options: Any) -> Any:
+        for path in saved:
+            path.write_text("theirs")
+        return original(*args, **options)
+
+    original = api.stream_generate
+    monkeypatch.setattr(conversation, "save", spoil)
+    monkeypatch.setattr(api, "stream_generate", stream)
+    _, err = talk("Hello", f"/save {tmp_path}/a.json", "Hello", f"/save {tmp_path}/a.json", code=1)
+    assert (tmp_path / "a.json").read_text() == "theirs"
+    assert err.endswith("remove it first, or choose another name\n")
+
+
+def test_a_question_may_follow_the_picture_of_a_command(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:
+    out, err = talk(f"/image '{photo}' What colour is it?", f"/image '{photo}' none", code=1)
+    assert out == ["blue"]
+    assert err.splitlines() == ["attached: my photo.png", "error: none: no such file or directory"]
+    assert asked[0]["messages"][0]["content"][1]["text"] == "What colour is it?"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +248,8 @@ def test_ways_to_end_a_chat(talk: Talk, asked: list[dict[str, Any]], end: str) -
 def test_a_mistyped_command_is_told_the_right_one(talk: Talk) -> None:
     _, err = talk("/imge x.png", code=1)
     assert err == "error: there is no /imge; did you mean /image? a space before it makes it a question\n"
+    _, err = talk("/temp 0.3", code=1)
+    assert err == "error: there is no /temp; did you mean /set temp? a space before it makes it a question\n"
 
 
 def test_a_folder_or_a_pattern_attaches_its_pictures(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:

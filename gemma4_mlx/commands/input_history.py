@@ -24,7 +24,7 @@ MOST_BYTES, KEPT_BYTES = 1_000_000, 500_000
 
 def history_file(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
     """Where the history lies: among what a program keeps on a Mac, else among the state of XDG."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     state = environment.get("XDG_STATE_HOME", "")
     if os.path.isabs(state):
         return Path(state) / "gemma4_mlx" / FILE_NAME
@@ -59,6 +59,8 @@ class InputHistory(FileHistory):
             self._try(append)
 
     def _prepare(self) -> None:
+        if not self._path.is_absolute():
+            raise OSError("there is no home folder")
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked() as handle:
             os.fchmod(handle, 0o600)

@@ -39,7 +39,7 @@ _ENDING = re.compile(
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*:(?://|image/|audio/|video/)\S*", re.IGNORECASE)
 _OPENING = r"""\s("'\[{<`=:,;*_"""
 _START = re.compile(rf"""(?:(?<![^{_OPENING}])@?|(?<=[^\x00-\x7f])(?=[!-~]))(?=[^\s)\]}}>,;:!?@])""")
-_EXPLICIT = re.compile(r"(?:/|~[\w.-]*/|\.{1,2}/|file:/*)(?=[^\s/])")
+_EXPLICIT = re.compile(r"(?:/|~[\w.-]*/|\.{1,2}/|\$\{?\w+\}?/|file:/*)(?=[^\s/])")
 _SHELL_WORD = re.compile(r"""(?:'[^'\n]*'|"(?:\\.|[^"\\\n])*"|\\.)+|(?:\\.|[^ \t\r\n\\])+""")
 _WORD = re.compile(r"[^ \t\r\n]+")
 _PART = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)|(.)""", re.DOTALL)
@@ -156,6 +156,8 @@ def why_unread(mention: Mention) -> str:
     if mention.state == "missing":
         meant = near_path(mention.path)
         return f"there is no such file{f'; did you mean {meant}?' if meant else ''}"
+    if not os.access(os.path.expanduser(mention.path), os.R_OK):
+        return "can't be read: permission denied"
     kind, named = file_kind(mention.path), named_kind(mention.path)
     cure = f": {kind.advice}" if kind.advice else ""
     return kind.why_not(named) if named else f"is {kind.name}, not an image, audio or video{cure}"
@@ -199,6 +201,7 @@ def _missing(line: str, start: int) -> Mention | None:
 def _existing(text: str) -> tuple[str, State] | None:
     """What a text names, in any of the ways to write it, and what that is."""
     forms = [text, _unquoted(text)]
+    forms += [os.path.expandvars(forms[1])] if "$" in text and text[0] != "'" else []
     if not text.isascii():
         forms += [unicodedata.normalize(form, text) for form in ("NFC", "NFD") for text in forms]
     for path in dict.fromkeys(_local(form) for form in forms):

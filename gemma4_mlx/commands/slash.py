@@ -22,6 +22,8 @@ from gemma4_mlx.commands.mentions import (
     why_unread,
     with_names,
 )
+from gemma4_mlx.commands.settings import ALIASES as SETTING_ALIASES
+from gemma4_mlx.commands.settings import NAMES as SETTINGS
 from gemma4_mlx.commands.settings import change
 from gemma4_mlx.errors import GemmaError, UsageError, visible
 
@@ -142,6 +144,8 @@ def follow(chat: "Chat", line: str) -> None:
 
 
 def _meant(name: str) -> str:
+    if name[1:] in (*SETTINGS, *SETTING_ALIASES):
+        return f"did you mean /set {name[1:]}? "
     near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1, 0.7)
     return f"did you mean {near[0]}? " if near else "/help lists what there is, "
 
@@ -155,6 +159,10 @@ def _ask(chat: "Chat", asked: Question) -> None:
 
 def _attach(kind: "MediaKind") -> "Callable[[Chat, str], None]":
     def run(chat: "Chat", argument: str) -> None:
+        file, question = _file_and_question(argument)
+        if file and question:
+            chat.say(question, ((kind, file),))
+            return
         found = split_paths(argument) if argument else []
         if not found:
             raise UsageError(f"/{kind} needs a path or an address")
@@ -163,6 +171,15 @@ def _attach(kind: "MediaKind") -> "Callable[[Chat, str], None]":
         chat.attach([(kind, str(path)) for word in found for path in expand(kind, word)])
 
     return run
+
+
+def _file_and_question(argument: str) -> tuple[str, str]:
+    """The file that an argument begins with and a question about it, of two words at least; else two empty texts."""
+    mentions = find_mentions(argument)
+    if len(mentions) != 1 or mentions[0].start or mentions[0].state != "file":
+        return "", ""
+    question = argument[mentions[0].stop :].strip()
+    return (mentions[0].path, question) if " " in question else ("", "")
 
 
 def _detach(chat: "Chat", _: str) -> None:
@@ -205,7 +222,7 @@ def _save(chat: "Chat", argument: str) -> None:
         return
     waiting = ", without what is attached but not asked about yet" if chat.pending else ""
     written = conversation.save(messages, path)
-    chat.written.add(written)
+    chat.written[written] = _stamp(written)
     chat.terminal.note(f"saved {len(messages)} messages in {written}{waiting}")
 
 
@@ -215,7 +232,7 @@ def _may_write(chat: "Chat", path: str) -> bool:
     Raises GemmaError if there is a file that isn't this chat's and nobody can be asked.
     """
     target = Path(os.path.realpath(os.path.expanduser(path)))
-    if target in chat.written or not target.is_file():
+    if not target.is_file() or chat.written.get(target) == _stamp(target):
         return True
     if not sys.stdin.isatty():
         raise GemmaError(f"{path}: not saved, as there is a file already; remove it first, or choose another name")
@@ -223,6 +240,12 @@ def _may_write(chat: "Chat", path: str) -> bool:
         chat.terminal.ask(f"{visible(path)} is there already, and not from this chat; overwrite it? [y]es, [n]o: ")
         in YES
     )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes with a file."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _agreed(chat: "Chat", path: str, sources: Sequence[str]) -> bool:

@@ -45,7 +45,7 @@ class Chat:
         said: the reply that is being written, or was last.
         session: the caches, kept from turn to turn.
         toolbox: what the model may call.
-        written: the files that were saved here.
+        written: the files that were saved here, as they were left.
         asked: how the reply is to be, as the command line and /set say; None for what they leave to the checkpoint.
         typeahead: what is typed while the model answers.
         over: whether it is to end.
@@ -66,7 +66,7 @@ class Chat:
     unsent: list[Message] | None = None
     said: Reply = field(default_factory=Reply)
     toolbox: Toolbox = field(default_factory=Toolbox)
-    written: set[Path] = field(default_factory=set)
+    written: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
     asked: dict[str, Any] = field(init=False)
     typeahead: Typeahead = field(default_factory=lambda: Typeahead(None))
     _room: tuple[int, str] = field(init=False)
