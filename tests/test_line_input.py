@@ -1,5 +1,7 @@
 """What the line editor completes, and what it makes of keys that were typed before it read."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,8 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
 from gemma4_mlx.commands.completion import ChatCompleter
-from gemma4_mlx.commands.line_input import complete, key_presses
+from gemma4_mlx.commands.line_input import complete, key_presses, line_reader
+from gemma4_mlx.commands.typeahead import Typeahead
 
 COMPLETER = ChatCompleter(
     ["/image", "/save", "/set", "/system", "/think"], {"/think": ("on", "off"), "/set": ("top_p",)}
@@ -68,3 +71,30 @@ def test_keys_that_were_typed_ahead() -> None:
     ]  # fmt: skip
     assert keys[5].data == "a\rb"
     assert key_presses("") == []
+
+
+def test_a_terminal_without_codes_shows_what_was_typed_ahead(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typeahead = Typeahead(None)
+    stdin = io.StringIO("tial\nlast")
+    for stream in (stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setenv("TERM", "dumb")
+    read = line_reader(typeahead, lambda: pytest.fail("nothing is edited"))
+    typeahead._typed = b"one\rtwx\x7fo\rpar"
+    assert [read("> ") for _ in range(4)] == ["one", "two", "partial", "last"]
+    assert capsys.readouterr().out == "> one\n> two\n> par> "
+    with pytest.raises(EOFError):
+        read("> ")
+
+
+@pytest.mark.parametrize("text", ["a", "a\n"])
+def test_a_pipe_sees_no_prompts(text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    read = line_reader(Typeahead(None), lambda: pytest.fail("nothing is edited"))
+    assert read("> ") == "a"
+    with pytest.raises(EOFError):
+        read("> ")
+    assert capsys.readouterr() == ("", "")

@@ -40,8 +40,16 @@ def read_message(read: ReadLine) -> str:
 
 def _plain(prompt: str) -> str:
     """A script sees no prompts."""
+    line = _next_line()
+    if not line:
+        raise EOFError
+    return line.removesuffix("\n")
+
+
+def _next_line() -> str:
+    """The next line of standard input; "" at its end. Raises GemmaError if it is no text."""
     try:
-        return input()
+        return sys.stdin.readline()
     except UnicodeDecodeError:
         raise GemmaError("standard input is not UTF-8 text") from None
 
@@ -57,7 +65,7 @@ def _unedited(typeahead: Typeahead, screen: TextIO) -> ReadLine:
         print(prompt + line, end="\n" if ended else "", file=screen, flush=True)
         if ended:
             return line
-        rest = sys.stdin.readline()
+        rest = _next_line()
         if not rest and not line:
             print(file=screen)
             raise EOFError
