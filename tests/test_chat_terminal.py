@@ -32,7 +32,7 @@ def test_the_terminal_is_as_it_was(number: int, code: int, tmp_path: Path) -> No
     terminal, inner = pty.openpty()
     before = termios.tcgetattr(inner)
     program = [sys.executable, "-m", "gemma4_mlx.chat", "--model", "nano"]
-    environment = os.environ | {"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path)}
+    environment = os.environ | {"TERM": "xterm", "INSIDE_EMACS": "", "SCRIPT": "", "XDG_STATE_HOME": str(tmp_path)}
     process = subprocess.Popen(program, stdin=inner, stdout=inner, stderr=inner, cwd=ROOT, env=environment)
     try:
         sent = read_until(terminal, b"\x1b[?2004h")  # the line editor is there
@@ -76,7 +76,13 @@ def test_what_is_typed_during_an_answer_is_the_next_question(tmp_path: Path) -> 
     termios.tcsetwinsize(inner, (24, 80))
     before = termios.tcgetattr(inner)
     steps, step = os.pipe()
-    environment = os.environ | {"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "TERM": "xterm",
+        "INSIDE_EMACS": "",
+        "SCRIPT": "",
+        "XDG_STATE_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
     program = [sys.executable, "-c", SLOW, str(steps)]
     process = subprocess.Popen(
         program, stdin=inner, stdout=inner, stderr=inner, env=environment, pass_fds=[steps], start_new_session=True

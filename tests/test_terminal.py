@@ -32,7 +32,8 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> Screens:
             monkeypatch.setattr(sys, name, stream)
         return streams
 
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "INSIDE_EMACS", "SCRIPT"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     return make
 
@@ -161,3 +162,53 @@ def test_json_escapes_what_does_not_show_and_reads_the_same() -> None:
         r'{"content": "a\u007f\u009b\u202e\u200b\udb40\udc41\u2028b \u2067c\u2069", "kept": "'
         '\U0001f469\u200d\U0001f4bb \u00e9"}'
     )
+
+
+def test_a_status_stays_within_a_line(screens: Screens, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = screens(True)
+    monkeypatch.setattr("gemma4_mlx.commands.terminal.columns", lambda stream: 20)
+    Terminal(show_thought=False).status("reading the prompt: 512 of 4096 tokens")
+    assert err.getvalue() == "\r\x1b[Kreading the prompt:"
+
+
+@pytest.mark.parametrize("channel", ["answer", "thought"])
+def test_a_terminals_lines_break_at_words_and_a_pipes_do_not(
+    screens: Screens, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    monkeypatch.setattr("gemma4_mlx.commands.terminal.columns", lambda stream: 12)
+    for terminal, sent in ((True, "one two\nthree four\nfive\n"), (False, "one two three four five\n")):
+        streams = screens(terminal)
+        shown = Terminal(show_thought=True)
+        for text in ("one t", "wo thr", "ee four fi", "ve"):
+            shown.show(SimpleNamespace(channel=channel, text=text))  # type: ignore[arg-type]
+        shown.end()
+        written = streams[channel == "thought"].getvalue()
+        assert re.sub(r"\x1b\[[0-9]*m", "", written) == sent
+
+
+@pytest.mark.parametrize(
+    "variables", [{"TERM": "dumb"}, {"TERM": ""}, {"INSIDE_EMACS": "30.1,comint"}, {"SCRIPT": "typescript"}]
+)
+def test_a_terminal_that_obeys_no_codes_gets_none(
+    screens: Screens, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    streams = screens(True)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    shown = Terminal(show_thought=True, markdown=True)
+    shown.status("reading the prompt")
+    for channel in ("thought", "answer"):
+        shown.show(SimpleNamespace(channel=channel, text="**Hello**"))  # type: ignore[arg-type]
+    shown.end()
+    shown.note("stopped")
+    assert [stream.getvalue() for stream in streams] == ["**Hello**\n", "**Hello**\nstopped\n"]
+
+
+def test_without_colours_an_answer_has_no_styles(screens: Screens, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = screens(True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = Terminal(show_thought=True, markdown=True)
+    shown.show(SimpleNamespace(channel="thought", text="Let me see"))  # type: ignore[arg-type]
+    shown.show(SimpleNamespace(channel="answer", text="# A **bold** `word`"))  # type: ignore[arg-type]
+    shown.end()
+    assert re.findall(r"\x1b\[[0-9;]*m", out.getvalue() + err.getvalue()) == []

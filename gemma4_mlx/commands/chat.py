@@ -4,6 +4,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands import slash
@@ -85,9 +86,10 @@ def check_usage(args: argparse.Namespace) -> None:
 
 def talk(args: argparse.Namespace, typeahead: Typeahead) -> int:
     """The conversation; what is typed while nothing is asked for waits in `typeahead`."""
-    with typeahead.kept():
-        chat = open_chat(args, typeahead)
-    with open_tools(args, chat.terminal) as chat.toolbox:
+    with ExitStack() as until_end:
+        with typeahead.kept():
+            chat = open_chat(args, typeahead)
+            chat.toolbox = until_end.enter_context(open_tools(args, chat.terminal))
         if args.plan:
             return chat.plan()
         read = line_reader(typeahead, lambda: (completer(), history(args)))

@@ -117,7 +117,7 @@ def takes_codes(stream: TextIO) -> bool:
     """Whether a stream is a terminal that obeys escape codes: a shell in Emacs and a typescript keep them as text."""
     plain = os.environ.get("TERM") in (None, "", "dumb", "unknown")
     emacs = "comint" in os.environ.get("INSIDE_EMACS", "")
-    return stream.isatty() and not (plain or emacs or "SCRIPT" in os.environ)
+    return stream.isatty() and not (plain or emacs or os.environ.get("SCRIPT"))
 
 
 def _run(

@@ -47,7 +47,8 @@ class Terminal:
     def status(self, text: str) -> None:
         """Shows what is going on, in place of the last status."""
         if self._interactive:
-            print(f"{CLEAR_LINE}{visible(text)}{self._first_run()} ...", end="", file=sys.stderr, flush=True)
+            line = f"{visible(text)}{self._first_run()} ..."[: columns(sys.stderr) - 1]  # two can't be taken away
+            print(f"{CLEAR_LINE}{line}", end="", file=sys.stderr, flush=True)
             self._status = True
 
     def _first_run(self) -> str:
