@@ -34,7 +34,7 @@ NAMES = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("media")
     (made / "sub dir").mkdir()
-    for name in (*NAMES, "sub dir/in.png", "notes", "IMG_0001", unicodedata.normalize("NFD", "né.png")):
+    for name in (*NAMES, "sub dir/in.png", "notes", "IMG_0001", "3.14", "v1.0", unicodedata.normalize("NFD", "né.png")):
         (made / name).write_bytes(PNG)
     return made
 
@@ -94,6 +94,7 @@ WITHIN = [
     ("what is in 'sub dir/in.png'?", ["sub dir/in.png"]),
     ("sub dir/in.png", ["sub dir/in.png"]),
     ("what is in {}/IMG_0001?", ["{}/IMG_0001"]),
+    ("what is in ./3.14", ["./3.14"]),
     ("né.png", [unicodedata.normalize("NFD", "né.png")]),
     ('don\'t you like "photo.png"?', ["photo.png"]),
     ("It's 'photo.png', isn't it?", ["photo.png"]),
@@ -101,7 +102,20 @@ WITHIN = [
     ("one\n'photo.png'\nthree", ["photo.png"]),
     ("file:{}/photo.png or file://localhost{}/c.WAV", ["{}/photo.png", "{}/c.WAV"]),
     *((f"What is {around.format('photo.png')} here", ["photo.png"]) for around in AROUND),
-    *((text, []) for text in ("notes", "see notes", "don't", "and/or", "e.g. this", "https://example.org/photo.png")),
+    *(
+        (text, [])
+        for text in (
+            "what is 3.14 times 2?",
+            "since v1.0",
+            "3.14",
+            "notes",
+            "see notes",
+            "don't",
+            "and/or",
+            "e.g. this",
+            "https://example.org/photo.png",
+        )
+    ),
     *(
         (text, [])
         for text in ("see http://x/photo.png", "photo.pngx", "a .png file", "PHOTO", "*.png", "~", "..", "/s")

@@ -2,7 +2,7 @@
 
 Terminals drop a file with backslashes (Terminal.app, iTerm, Ghostty), in quotes (VS Code, GNOME) or as it is
 (Alacritty), and people write it into the middle of a sentence. So a name is a file's if the file is there. Only words
-that look like one are tried: they begin like a path, are quoted, or hold a dot.
+that look like one are tried: they begin like a path, are quoted, or end like a file's name.
 """
 
 import os
@@ -43,6 +43,7 @@ _EXPLICIT = re.compile(r"(?:/|~[\w.-]*/|\.{1,2}/|\$\{?\w+\}?/|file:/*)(?=[^\s/])
 _SHELL_WORD = re.compile(r"""(?:'[^'\n]*'|"(?:\\.|[^"\\\n])*"|\\.)+|(?:\\.|[^ \t\r\n\\])+""")
 _WORD = re.compile(r"[^ \t\r\n]+")
 _PART = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)|(.)""", re.DOTALL)
+_NAMED = re.compile(r"\.[A-Za-z]\w{0,9}\Z")
 _LIKELY = re.compile(r"\.\w|[/'\"]\S")
 _OPENERS = "([{<`“‘«„（「『"
 _CLOSING = """ \t\r\n.,;:!?)]}>"'`*_…“”‘’«»„（）「」『』、。，：；！？"""
@@ -183,7 +184,7 @@ def _stops(line: str, start: int, ends: Sequence[int], explicit: bool) -> list[i
     matches = (pattern.match(line, start, start + LONGEST) for pattern in (_SHELL_WORD, _WORD))
     words = {match.end() for match in matches if match}
     words |= {start + len(line[start:stop].rstrip(_CLOSING)) for stop in words}
-    words = {stop for stop in words if stop > start and (explicit or "." in line[start : stop - 1])}
+    words = {stop for stop in words if stop > start and (explicit or _NAMED.search(line, start, stop))}
     return sorted(ahead | words, reverse=True)
 
 
