@@ -12,7 +12,7 @@ import pytest
 from media.media_files import tone, video_bytes
 
 from gemma4_mlx.commands import line_input
-from gemma4_mlx.commands.chat import main
+from gemma4_mlx.commands.chat import history, main, make_parser
 
 pytest_plugins = ["chatting"]
 
@@ -354,3 +354,19 @@ def test_a_model_that_cannot_fit_is_told_before_the_first_question(
     assert (out, asked) == ([], [])
     assert err.startswith("error: 1040 tokens need ")
     assert err.count("\n") == 1
+
+
+def test_a_script_leaves_no_history(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    talk("Hello")
+    talk("Hello", terminal=True)  # but what it says goes into a pipe
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("options", "kept"), [((), True), (("--no-history",), False)])
+def test_history_can_be_switched_off(
+    options: tuple[str, ...], kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    history(make_parser().parse_args(options)).append_string("Hello")
+    assert [path.name for path in tmp_path.rglob("*history")] == (["chat_history"] if kept else [])
