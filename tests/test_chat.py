@@ -360,7 +360,7 @@ def test_a_script_leaves_no_history(talk: Talk, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     talk("Hello")
     talk("Hello", terminal=True)  # but what it says goes into a pipe
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("chat_history")) == []
 
 
 @pytest.mark.parametrize(("options", "kept"), [((), True), (("--no-history",), False)])
