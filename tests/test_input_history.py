@@ -29,8 +29,10 @@ def entries(path: Path) -> list[str]:
 def test_where_it_lies(
     environment: dict[str, str], platform: str, path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert str(history_file(environment, platform)) == path.replace("{}", str(tmp_path))
+    for name, value in {"HOME": str(tmp_path), "XDG_STATE_HOME": "", **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", platform)
+    assert str(history_file()) == path.replace("{}", str(tmp_path))
 
 
 def test_lines_are_kept_for_the_next_chat_and_for_nobody_else(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ long is replaced by its end under the same lock.
 import fcntl
 import os
 import stat
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,21 +15,16 @@ from prompt_toolkit.history import FileHistory
 
 from gemma4_mlx.errors import note, one_line
 from gemma4_mlx.files import write_atomically
+from gemma4_mlx.settings import uses_file
 
 FILE_NAME = "chat_history"
 MOST_BYTES, KEPT_BYTES = 1_000_000, 500_000
 """A longer file is cut to its last entries."""
 
 
-def history_file(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """Where the history lies: among what a program keeps on a Mac, else among the state of XDG."""
-    home = Path(os.path.expanduser("~"))
-    state = environment.get("XDG_STATE_HOME", "")
-    if os.path.isabs(state):
-        return Path(state) / "gemma4_mlx" / FILE_NAME
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / "gemma4_mlx" / FILE_NAME
-    return home / ".local" / "state" / "gemma4_mlx" / FILE_NAME
+def history_file() -> Path:
+    """Where the lines are kept: beside the times when models were used."""
+    return uses_file().with_name(FILE_NAME)
 
 
 class InputHistory(FileHistory):
