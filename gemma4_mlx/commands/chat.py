@@ -20,7 +20,7 @@ from gemma4_mlx.commands.options import (
     reply_options,
 )
 from gemma4_mlx.commands.question import out_of_file, reads_stdin, settle_question
-from gemma4_mlx.commands.settings import NAMES
+from gemma4_mlx.commands.set_option import NAMES
 from gemma4_mlx.commands.talk import Chat
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.tools import add_tool_options, check_tool_usage, open_tools

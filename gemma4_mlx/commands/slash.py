@@ -22,9 +22,9 @@ from gemma4_mlx.commands.mentions import (
     why_unread,
     with_names,
 )
-from gemma4_mlx.commands.settings import ALIASES as SETTING_ALIASES
-from gemma4_mlx.commands.settings import NAMES as SETTINGS
-from gemma4_mlx.commands.settings import change
+from gemma4_mlx.commands.set_option import ALIASES as SETTING_ALIASES
+from gemma4_mlx.commands.set_option import NAMES as SETTINGS
+from gemma4_mlx.commands.set_option import change
 from gemma4_mlx.errors import GemmaError, UsageError, visible
 
 if TYPE_CHECKING:
