@@ -33,9 +33,9 @@ def weight_bytes(bits: int) -> int:
 def table(weight_bits: Sequence[int] = WEIGHT_BITS) -> str:
     """Markdown: totals in GB, bold if they fit."""
     allowed = budget(MAC)
-    within, kept_free = allowed.limit / GB, allowed.reserve / GB
+    within, free = allowed.limit / GB, allowed.reserve / GB
     lines = [
-        f"Bold: within {within:.2f} GB, a working set of {within + kept_free:.2f} GB less {kept_free:.2f} GB kept free.",
+        f"Bold: within {within:.2f} GB, a working set of {within + free:.2f} GB less {free:.2f} GB kept free.",
         "",
         "| weights | context | plain caches | 8-bit | 4-bit |",
         "|---|---|---|---|---|",
