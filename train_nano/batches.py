@@ -137,6 +137,7 @@ def collate(samples: list[Encoded], encoder: Encoder, rng: random.Random | None 
     ids[vision | (ids == encoder.audio)] = 0
     pictures, clips = [p for s in samples for p in s.pictures], [c for s in samples for c in s.clips]
     at, wanted, weights = zip(*targets, strict=True)
+    query_at, target_slot = _queries(np.array(at), len(samples), length)
     aux_at, aux = _auxiliary(pictures, clips, patch_at, frame_at, rng)
     return Batch(
         ids=torch.from_numpy(ids),
@@ -152,9 +153,20 @@ def collate(samples: list[Encoded], encoder: Encoder, rng: random.Random | None 
         target_at=torch.tensor(at),
         targets=torch.tensor(wanted),
         target_weight=torch.tensor(weights, dtype=torch.float32),
+        query_at=torch.from_numpy(query_at),
+        target_slot=torch.from_numpy(target_slot),
         aux_at=aux_at,
         aux_targets=aux,
     )
+
+
+def _queries(at: np.ndarray, rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """For indices into rows of `length`, in order: their places in every row [rows, most], and their slots in that."""
+    row, place = np.divmod(at, length)
+    rank = np.arange(len(at)) - np.searchsorted(row, row)
+    made = np.zeros((rows, rank.max() + 1), np.int64)
+    made[row, rank] = place
+    return made, row * made.shape[1] + rank
 
 
 def _joined(arrays: list[np.ndarray], width: int) -> Tensor:

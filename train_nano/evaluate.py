@@ -31,7 +31,7 @@ def right(model: Unified, encoder: Encoder, samples: list[Encoded]) -> int:
     count = 0
     for group in microbatches(samples):
         batch = collate(group, encoder)
-        chosen = model.logits(model.hidden_states(batch)[0][batch.target_at]).argmax(-1)
+        chosen = model.logits(model.target_states(batch)[0]).argmax(-1)
         row = batch.target_at // batch.ids.shape[1]
         wrong = torch.zeros(len(group)).index_add(0, row, (chosen != batch.targets).float())
         count += int((wrong == 0).sum())

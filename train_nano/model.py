@@ -26,6 +26,8 @@ class Batch:
         patches, patch_xy, patch_at: [P, 6912] in 0..1, [P, 2], [P] index into the flattened B*L tokens.
         frames, frame_at: [A, 640], [A] index likewise.
         target_at, targets, target_weight: [T] index of the token that predicts, the token to predict, its loss weight.
+        query_at: [B, N] the tokens of every row that predict, by their place in it; 0 where it has fewer.
+        target_slot: [T] index of the predicting token into the flattened B*N queries.
         aux_at, aux_targets: [U] index of a media token, [U] its auxiliary class.
     """
 
@@ -42,6 +44,8 @@ class Batch:
     target_at: Tensor
     targets: Tensor
     target_weight: Tensor
+    query_at: Tensor
+    target_slot: Tensor
     aux_at: Tensor
     aux_targets: Tensor
 
@@ -121,9 +125,11 @@ class Attention(nn.Module):
         v = k if self.full else self.v_proj(x).unflatten(-1, (self.kv_heads, self.dim))
         return rotate(self.k_norm(k), cos, sin), rms_norm(v, None, self.eps)
 
+    def queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return rotate(self.q_norm(self.q_proj(x).unflatten(-1, (self.heads, self.dim))), cos, sin)
+
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (self.heads, self.dim))), cos, sin)
-        return self.o_proj(attend(q, *self.keys_values(x, cos, sin), mask))
+        return self.o_proj(attend(self.queries(x, cos, sin), *self.keys_values(x, cos, sin), mask))
 
 
 class MLP(nn.Module):
@@ -153,7 +159,11 @@ class Block(nn.Module):
         self.layer_scalar = nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor, *given: Tensor) -> Tensor:
-        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), *given))
+        return self.attended(x, self.self_attn(self.input_layernorm(x), *given))
+
+    def attended(self, x: Tensor, found: Tensor) -> Tensor:
+        """What follows the attention, which `found` something for x."""
+        x = x + self.post_attention_layernorm(found)
         x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         return x * self.layer_scalar.to(x.dtype)
 
@@ -253,16 +263,41 @@ class Unified(nn.Module):
 
     def hidden_states(self, batch: Batch, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """(after the final norm, after block `aux_layer`), both [B * L, hidden]."""
-        text, masks = self.model["language_model"], self.masks(batch)
-        turns = {}
-        for name in masks:
-            angles = batch.positions[..., None, None].float() * getattr(self, f"freqs_{name}")
-            turns[name] = angles.cos(), angles.sin()
-        x = middle = self.embed(batch).to(dtype)
-        for i, (block, name) in enumerate(zip(text.layers, self.arch.layer_types, strict=True)):
-            x = block(x, *turns[name], masks[name])
-            middle = x if i == self.aux_layer else middle
+        x, middle, given = self._before_last(batch, dtype)
+        text = self.model["language_model"]
+        x = text.layers[-1](x, *given[self.arch.layer_types[-1]])
         return text.norm(x).flatten(0, 1), middle.flatten(0, 1)
+
+    def target_states(self, batch: Batch, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """`hidden_states`, the first one at the predicting tokens only: [T, hidden].
+
+        Nobody reads the other tokens after the last block, which is a sixth of the work.
+        """
+        x, middle, given = self._before_last(batch, dtype)
+        text, at = self.model["language_model"], batch.query_at
+        cos, sin, mask = given[self.arch.layer_types[-1]]
+        block = text.layers[-1]
+        asking = x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
+        normed = block.input_layernorm(x)
+        cos_at, sin_at = (t.gather(1, at[..., None, None].expand(-1, -1, 1, t.shape[-1])) for t in (cos, sin))
+        queries = block.self_attn.queries(block.input_layernorm(asking), cos_at, sin_at)
+        rows = mask.gather(2, at[:, None, :, None].expand(-1, 1, -1, mask.shape[-1]))
+        found = attend(queries, *block.self_attn.keys_values(normed, cos, sin), rows)
+        x = block.attended(asking, block.self_attn.o_proj(found))
+        return text.norm(x).flatten(0, 1)[batch.target_slot], middle.flatten(0, 1)
+
+    def _before_last(self, batch: Batch, dtype: torch.dtype) -> tuple[Tensor, Tensor, dict[str, tuple[Tensor, ...]]]:
+        """x before the last block, x after block `aux_layer`, and what every kind of layer is given (cos, sin, mask)."""
+        given = {}
+        for name, mask in self.masks(batch).items():
+            angles = batch.positions[..., None, None].float() * getattr(self, f"freqs_{name}")
+            given[name] = angles.cos(), angles.sin(), mask
+        x = middle = self.embed(batch).to(dtype)
+        blocks = self.model["language_model"].layers[:-1]
+        for i, (block, name) in enumerate(zip(blocks, self.arch.layer_types[:-1], strict=True)):
+            x = block(x, *given[name])
+            middle = x if i == self.aux_layer else middle
+        return x, middle, given
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, hidden] after the final norm -> [n, vocab], soft-capped, in float32."""

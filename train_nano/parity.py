@@ -46,6 +46,8 @@ def as_batch(case: dict[str, Tensor], config: dict) -> Batch:
         frames=frames[mask],
         frame_at=audio.nonzero()[:, 0],
         target_at=empty,
+        query_at=empty,
+        target_slot=empty,
         targets=empty,
         target_weight=empty,
         aux_at=empty,

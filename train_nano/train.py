@@ -52,8 +52,8 @@ class Stream:
 def losses(model: Unified, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """(answer loss, auxiliary loss)."""
     with torch.autocast("cpu", torch.bfloat16):
-        hidden, middle = model.hidden_states(batch, torch.bfloat16)
-        each = F.cross_entropy(model.logits(hidden[batch.target_at]), batch.targets, reduction="none")
+        hidden, middle = model.target_states(batch, torch.bfloat16)
+        each = F.cross_entropy(model.logits(hidden), batch.targets, reduction="none")
         marks = model.aux_head(middle[batch.aux_at]).float()
     answer = (each * batch.target_weight).sum() / ANSWER_SCALE
     return answer, F.cross_entropy(marks, batch.aux_targets, reduction="sum") / AUX_SCALE
@@ -98,8 +98,10 @@ class Run:
     def compile(self) -> None:
         """Fuses the blocks."""
         torch._dynamo.config.recompile_limit = 32  # both kinds of layers, in every kind of batch
-        for block in self.model.model["language_model"].layers:
+        *blocks, last = self.model.model["language_model"].layers
+        for block in blocks:
             block.compile(dynamic=True)
+        last.attended = torch.compile(last.attended, dynamic=True)  # its attention has few queries
 
     def learn(self, scale: float) -> tuple[float, float, int]:
         """One step with the learning rates times `scale`; returns both losses and the batch's tokens."""

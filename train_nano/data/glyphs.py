@@ -80,7 +80,7 @@ def _ink(rng: random.Random) -> Colour:
 
 def _height(rng: random.Random, longest: float, tokens: int) -> float:
     """Of the figures as a share of the picture, not above `longest`, mostly more than a patch."""
-    least = (1.2 if rng.random() < 0.85 else 0.8) / tokens**0.5
+    least = rng.choices([1.6, 1.1, 0.8], [65, 25, 10])[0] / tokens**0.5
     return min(longest, least * (0.62 / least) ** rng.random())
 
 

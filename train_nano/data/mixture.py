@@ -16,7 +16,7 @@ WEIGHTS: dict[str, tuple[Generator, float]] = {
     "yes": (pictures.yes, 7),
     "see": (pictures.see, 9),
     "json": (pictures.in_json, 4),
-    "number": (glyphs.number, 22),
+    "number": (glyphs.number, 27),
     "tone": (sounds.tone, 2.5),
     "beeps": (sounds.beeps, 5),
     "speech": (sounds.speech, 46),
