@@ -1,6 +1,7 @@
-"""Write the model card of an exported checkpoint: python -m train_nano.card FOLDER EVALUATION.json
+"""Write the model card of an exported checkpoint: python -m train_nano.card FOLDER BLIND.md
 
-The text is `model_card.md`; the table comes from `train_nano.evaluate --json`, the training facts from the run's log.
+The text is `model_card.md`; BLIND.md is what `python -m benchmarks.nano` printed, the training facts come from the
+run's log.
 """
 
 import json
@@ -15,28 +16,19 @@ from train_nano.settings import RUN
 CARD = Path(__file__).with_name("model_card.md")
 
 
-def table(results: dict) -> str:
-    lines = ["| task | held out | training's phrasings and voices |", "|---|---:|---:|"]
-    for task, share in results["accuracy"].items():
-        lines.append(f"| {task} | {share['held_out']:.0%} | {share['seen']:.0%} |")
-    return "\n".join(lines)
-
-
 def trained_tokens(log: list[dict]) -> int:
     """Tokens over all parts of a run: the count starts again whenever training continues."""
     ends = [a["tokens"] for a, b in pairwise(log) if b["tokens"] < a["tokens"]]
     return sum(ends) + log[-1]["tokens"]
 
 
-def main(folder: Path, evaluation: Path) -> None:
-    results = json.loads(evaluation.read_text())
+def main(folder: Path, blind: Path) -> None:
     log = [json.loads(line) for line in (RUN / "log.jsonl").read_text().splitlines()]
     weights = folder / "model.safetensors"
     with safe_open(weights, "pt") as file:
         parameters = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
     facts = {
-        "table": table(results),
-        "samples": results["samples"],
+        "table": blind.read_text().strip(),
         "minutes": f"{log[-1]['minutes']:.0f}",
         "steps": f"{log[-1]['step']:,}",
         "tokens": f"{trained_tokens(log) / 1e6:.1f} million",
@@ -45,7 +37,7 @@ def main(folder: Path, evaluation: Path) -> None:
     }
     text = CARD.read_text()
     for name, value in facts.items():
-        text = text.replace(f"{{{{{name}}}}}", str(value))
+        text = text.replace(f"{{{{{name}}}}}", value)
     (folder / "README.md").write_text(text)
 
 

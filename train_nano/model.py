@@ -287,7 +287,7 @@ class Unified(nn.Module):
         return text.norm(x).flatten(0, 1)[batch.target_slot], middle.flatten(0, 1)
 
     def _before_last(self, batch: Batch, dtype: torch.dtype) -> tuple[Tensor, Tensor, dict[str, tuple[Tensor, ...]]]:
-        """x before the last block, x after block `aux_layer`, and what every kind of layer is given (cos, sin, mask)."""
+        """x before the last block, x after block `aux_layer`, and what each kind of layer is given: cos, sin, mask."""
         given = {}
         for name, mask in self.masks(batch).items():
             angles = batch.positions[..., None, None].float() * getattr(self, f"freqs_{name}")
