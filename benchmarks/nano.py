@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.blind import conversations, films, pictures, sounds, texts, tools
-from benchmarks.blind.case import Case, Maker, refuses
+from benchmarks.blind.case import Case, Maker, refuses, word_errors
 from gemma4_mlx.api import load, stream_generate
 from gemma4_mlx.engine.options import KVBits
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -40,11 +40,13 @@ Subject = tuple[Gemma4Unified, Processor, KVBits]
 
 @dataclass(slots=True)
 class Tally:
-    """One row: the right answers of every subject, and the first one's wrong refusals."""
+    """One row: the right answers of every subject, and the first one's wrong refusals and errors in words."""
 
     right: list[int]
     cases: int = 0
     refused: int = 0
+    words: int = 0
+    errors: int = 0
 
 
 def answer(model: Gemma4Unified, processor: Processor, kv_bits: KVBits, case: Case) -> str:
@@ -79,6 +81,8 @@ def measure(subjects: Sequence[Subject], name: str, samples: int, show: bool) ->
         tally.right = [total + int(r) for total, r in zip(tally.right, right, strict=True)]
         tally.cases += 1
         tally.refused += int(refuses(said[0]) and not right[0])
+        tally.words += len(case.transcript.split())
+        tally.errors += word_errors(said[0], case.transcript) if case.transcript else 0
         if show and not right[0]:
             print(f"{name} {number}: {_asked(case)!r} -> {said[0]!r}", file=sys.stderr, flush=True)
     return tally
@@ -122,6 +126,8 @@ def report(subjects: Sequence[Subject], args: argparse.Namespace) -> None:
     if cases := sum(t.cases for t in inside):
         wrong = sum(t.refused for t in inside)
         print(f"\nWrong refusals inside its world: {wrong} of {cases} ({wrong / cases:.1%}).")
+    if words := sum(t.words for t in tallies.values()):
+        print(f"Word error rate on its own vocabulary: {sum(t.errors for t in tallies.values()) / words:.1%}.")
 
 
 def main() -> None:

@@ -86,14 +86,14 @@ def train(folder: Path, minutes: float, seed: int, rate: float, save_every: floa
         drafter.load_state_dict(state["model"])
         optimizer.load(state["optimizer"])
         step, used, stream.pool = state["step"], state["seconds"], state["pool"]
-    last = saved = time.monotonic()
+    last, saved = time.process_time(), time.monotonic()
     while used < minutes * 60:
         batch = stream.next()
         with torch.autocast("cpu", torch.bfloat16):
             loss, tokens = guesses(target, drafter, batch, reader(batch))
         (loss / SCALE).backward()
         optimizer.step(rate * decay(used / (minutes * 60)))
-        step, now = step + 1, time.monotonic()
+        step, now = step + 1, time.process_time()
         used, last = used + now - last, now
         sums = [sums[0] + float(loss.detach()) / SCALE, sums[1] + float(tokens)]
         if step % 50 == 0:
@@ -101,8 +101,8 @@ def train(folder: Path, minutes: float, seed: int, rate: float, save_every: floa
             with (RUN / "drafter.jsonl").open("a") as log:
                 print(json.dumps(line | {"tokens a pass": round(sums[1] / 50, 3)}), file=log)
             sums = [0.0, 0.0]
-        if now - saved > save_every * 60 or used >= minutes * 60:
-            saved = now
+        if time.monotonic() - saved > save_every * 60 or used >= minutes * 60:
+            saved = time.monotonic()
             state = {"model": drafter.state_dict(), "optimizer": optimizer.state(), "step": step, "target": read_by}
             save(checkpoint, state | {"seconds": used, "pool": stream.pool})
 

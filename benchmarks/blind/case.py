@@ -19,6 +19,7 @@ class Case:
 
     Attributes:
         image_tokens: the budget of an image; max_frames: of a film. None leaves the checkpoint's.
+        transcript: what was spoken, if the errors in words are counted too.
     """
 
     messages: list[dict[str, Any]]
@@ -27,6 +28,7 @@ class Case:
     thinking: bool = False
     image_tokens: int | None = None
     max_frames: int | None = None
+    transcript: str = ""
 
 
 Maker = Callable[[random.Random], Case]
@@ -75,6 +77,17 @@ def says_number(value: int | str) -> Judge:
         return bool(found) and found[-1] == str(value)
 
     return right
+
+
+def word_errors(said: str, true: str) -> int:
+    """Edit distance in words."""
+    a, b = said.lower().replace(",", " ").rstrip(".").split(), true.lower().split()
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a):
+        previous, row[0] = row[:], i + 1
+        for j, y in enumerate(b):
+            row[j + 1] = min(previous[j + 1] + 1, row[j] + 1, previous[j] + (x != y))
+    return row[-1]
 
 
 def all_of(*judges: Judge) -> Judge:

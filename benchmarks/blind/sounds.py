@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from benchmarks.blind.case import Case, Judge, Maker, asked, listed, refuses, says_number
+from benchmarks.blind.case import Case, Judge, Maker, asked, listed, refuses, says_number, word_errors
 
 RATE = 16000
 PEOPLE = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
@@ -125,17 +125,6 @@ def digits_at(rate: int) -> Maker:
     return make
 
 
-def word_errors(said: str, true: str) -> int:
-    """Edit distance in words."""
-    a, b = said.lower().replace(",", " ").rstrip(".").split(), true.lower().split()
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a):
-        previous, row[0] = row[:], i + 1
-        for j, y in enumerate(b):
-            row[j + 1] = min(previous[j + 1] + 1, row[j] + 1, previous[j] + (x != y))
-    return row[-1]
-
-
 def vocabulary(rng: random.Random) -> Case:
     """Two to four words, sometimes a number; right if all are."""
     items = [(w, w.lower()) for w in rng.choices(WORDS, k=rng.randint(2, 4))]
@@ -149,7 +138,19 @@ def vocabulary(rng: random.Random) -> Case:
         rng.choice([", ", " "]).join(i[1] for i in items), rng.choice(["en-US", "en-GB"]), rng.uniform(0.85, 1.1)
     )
     true = " ".join(i[0] for i in items)
-    return _heard(placed(rng, sound), RATE, rng.choice(TRANSCRIBE), lambda said: word_errors(said, true) == 0)
+    return Case(
+        messages=[asked(rng.choice(TRANSCRIBE), ("audio", (placed(rng, sound), RATE)))],
+        right=lambda said: word_errors(said, true) == 0,
+        transcript=true,
+    )
+
+
+def number_person(rng: random.Random) -> Case:
+    """One number from 10 to 99, in one recording or two."""
+    value = rng.randint(10, 99)
+    names = [str(value)] if value < 20 else [str(value // 10 * 10), *([str(value % 10)] if value % 10 else [])]
+    sound = np.concatenate([_prompt(f"digits/{name}") for name in names])
+    return _heard(placed(rng, sound), RATE, rng.choice(TRANSCRIBE), says_number(value))
 
 
 def sentence(rng: random.Random) -> Case:
@@ -234,6 +235,7 @@ ROWS: dict[str, Maker] = {
     "digits: Pico, 8 kHz": digits_at(8000),
     "digits: Pico, 44.1 kHz": digits_at(44100),
     "words and numbers: Pico": vocabulary,
+    "numbers: a person": number_person,
     "tones": tone,
     "beeps: tight": _beeps((0.0, 0.1)),
     "beeps: silence around": _beeps((0.6, 1.5)),
