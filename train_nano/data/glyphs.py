@@ -1,7 +1,7 @@
 """Numbers: printed, large or small, anywhere, in any ink, and written by hand."""
 
 import random
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ def families(patterns: tuple[str, ...]) -> list[list[str]]:
     return found
 
 
-@cache
+@lru_cache(maxsize=300)  # a font at a size takes up to a megabyte, and there are thousands of both
 def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size)
 
