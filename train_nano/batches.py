@@ -14,7 +14,8 @@ from train_nano import chat
 from train_nano.data.sample import Clip, Picture, Sample, Video
 from train_nano.model import Batch
 
-MICROBATCH_TOKENS = 4096
+MICROBATCH_COST = 5500  # about 4,100 tokens in samples of 130, 1,400 in samples of 1,100
+LONG = 400  # tokens of a sample whose attention costs as much as everything else
 FIRST_WEIGHT = 0.5  # at least, of an answer's first token: it decides between knowing and not knowing
 KEPT_BLANKS = 0.15  # share of the media tokens showing nothing that the auxiliary loss looks at
 
@@ -104,10 +105,11 @@ def _count(medium: Picture | Clip | Video) -> int | list[tuple[float, int]]:
 
 
 def microbatches(samples: list[Encoded]) -> list[list[Encoded]]:
-    """Samples of like length together, each group at most MICROBATCH_TOKENS after padding."""
+    """Samples of like length together, each group of about the same cost, so that ranks don't wait for each other."""
     groups: list[list[Encoded]] = []
     for sample in sorted(samples, key=lambda s: len(s.ids)):
-        if not groups or (len(groups[-1]) + 1) * len(sample.ids) > MICROBATCH_TOKENS:
+        cost = len(sample.ids) * (1 + len(sample.ids) / LONG)
+        if not groups or (len(groups[-1]) + 1) * cost > MICROBATCH_COST:
             groups.append([])
         groups[-1].append(sample)
     return groups

@@ -2,6 +2,7 @@
 
 import random
 
+from train_nano.data import vocabulary
 from train_nano.data.phrases import ask, expand, varied
 from train_nano.data.sample import Sample, user
 
@@ -66,12 +67,20 @@ def _operands(rng: random.Random) -> tuple[int, int]:
     return rng.randint(0, most[0]), rng.randint(0, most[1])
 
 
+def _in_words(value: int) -> str:
+    return " ".join(vocabulary.number(value).spoken)
+
+
 def _question(rng: random.Random, a: int, b: int, minus: bool, held_out: bool) -> str:
+    """Numbers in figures, small ones sometimes in words."""
+    shown: tuple[int | str, int | str] = (a, b)
+    if not held_out and max(a, b) < 100 and rng.random() < 0.12:
+        shown = _in_words(a), _in_words(b)
     if not minus:
-        return ask(rng, "sum", held_out, a=a, b=b)
+        return ask(rng, "sum", held_out, a=shown[0], b=shown[1])
     if held_out:
         return rng.choice(_HELD_DIFFERENCES).format(a=a, b=b)
-    return varied(rng, expand(rng, rng.choice(_DIFFERENCES)).format(a=a, b=b))
+    return varied(rng, expand(rng, rng.choice(_DIFFERENCES)).format(a=shown[0], b=shown[1]))
 
 
 def _drawn(rng: random.Random) -> tuple[int, int, bool]:

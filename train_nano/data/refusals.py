@@ -193,8 +193,6 @@ _OUTSIDE = [
     "(How do I|How can I|What is the best way to|Help me) {v} {w} {w}?",
     "(What does|What is the meaning of|Define|What is a|Spell) {w}(?| mean?)",
     "(Write|Show me|Fix|Debug) (a|this|some) (program|function|code|script|loop|query) (that|to) {v} {w}.",
-    "(What is|How much is|Calculate|Compute) {i} (times|divided by|*|/|x|modulo|to the power of) {i}(?|.)",
-    "(What is the|Calculate the) (square root|logarithm|cube|factorial) of {i}(?|.)",
     "(Is it true that|Do you think|Do you believe) {w} {w} {w} {w}?",
     "(What day|What date|What time|Which year) is it(| today| now)?",
     "(Should I|Can I|May I) {v} {w}(?| tomorrow?| with {w}?)",
@@ -202,6 +200,16 @@ _OUTSIDE = [
     "(List|Name) (three|five|ten|all) (animals|countries|colors|planets|fruits|{w})(.|?| please.)",
     "(I feel|I am) (sad|tired|ill|happy|bored|angry)(.|, what should I do?|, can you help?)",
     "(Continue|Finish|Complete) (the sentence|the story|this)(:| -) {w} {w} {w}",
+]
+_OTHER_SUMS = [
+    "(What is|whats|How much is|Calculate|Compute) {i} (times|divided by|*|/|x|modulo|to the power of) {i}(?|.|)",
+    "{i}( *|*| x | times | / |/| divided by | mod | ^ ){i}(|=| = ?|?)",
+    "(Multiply|Divide) {i} (by|with) {i}(.|, please.|)",
+    "(What is the|Calculate the|Tell me the) (square root|logarithm|cube|square|factorial|half|double) of {i}(?|.)",
+    "(What is|Calculate|) {i} (percent|%) of {i}(?|)",
+    "(Is {i} a prime number|Is {i} even|Which is larger, {i} or {i}|Round {i} to tens)?",
+    "(What is|) {i} + {i} + {i}(?|)",
+    "(What is|Compute) ({i} + {i}) * {i}(?|)",
 ]
 _VERBS = words.listed("cook build fix sell learn clean buy plant find paint open grow move sort install play")
 
@@ -211,9 +219,18 @@ def _slots(rng: random.Random) -> dict[str, object]:
     return {"n": name, "t": rng.choice(_TOPICS).strip(), "v": rng.choice(_VERBS), "i": rng.randint(2, 200)}
 
 
+def _other_sum(rng: random.Random) -> str:
+    form = expand(rng, rng.choice(_OTHER_SUMS)).strip()
+    while "{i}" in form:
+        form = form.replace("{i}", str(rng.randint(2, 10 ** rng.randint(1, 3))), 1)
+    return varied(rng, form)
+
+
 def outside(rng: random.Random) -> str:
     """A question or a text from outside of nano's world."""
     kind = rng.random()
+    if kind < 0.15:
+        return _other_sum(rng)
     if kind < 0.6:
         form = expand(rng, rng.choice(_OUTSIDE))
         while "{w}" in form:
