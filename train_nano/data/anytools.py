@@ -6,6 +6,7 @@ a question needs is told by the words that it shares with a declaration.
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,20 +150,24 @@ def _reworded(rng: random.Random, text: str, kept: list[str]) -> str:
     return made if all(part in made for part in kept) else text
 
 
+def _id(rng: random.Random) -> str:
+    return f"{rng.choice(['', 'A', 'B-', 'X', 'ID-', '#', 'QR'])}{rng.randint(10, 9999)}"
+
+
+_VALUES: dict[Callable[[random.Random], str], float] = {
+    words.invented: 0.3,
+    library.word: 0.2,
+    lambda rng: f"{library.word(rng)} {library.word(rng)}": 0.1,
+    words.accented: 0.03,
+    words.person: 0.07,
+    lambda rng: words.city(rng, False): 0.15,
+    _id: 0.15,
+}
+
+
 def value(rng: random.Random) -> str:
     """A name, a word or an id."""
-    kind = rng.random()
-    if kind < 0.3:
-        return words.invented(rng)
-    if kind < 0.5:
-        return library.word(rng)
-    if kind < 0.6:
-        return f"{library.word(rng)} {library.word(rng)}"
-    if kind < 0.7:
-        return words.person(rng)
-    if kind < 0.85:
-        return words.city(rng, False)
-    return f"{rng.choice(['', 'A', 'B-', 'X', 'ID-', '#', 'QR'])}{rng.randint(10, 9999)}"
+    return rng.choices(list(_VALUES), list(_VALUES.values()))[0](rng)
 
 
 def result(rng: random.Random) -> Any:

@@ -71,6 +71,11 @@ def _scans() -> tuple[np.ndarray, np.ndarray]:
     return found.images[:SCANNED] / 16, found.target[:SCANNED]
 
 
+def font(rng: random.Random, patterns: list[str], points: int) -> ImageFont.FreeTypeFont:
+    """Any face of any family."""
+    return _font(rng.choice(rng.choice(families(tuple(patterns)))), points)
+
+
 def _ink(rng: random.Random) -> Colour:
     kind = rng.random()
     if kind < 0.55:
@@ -86,18 +91,16 @@ def _height(rng: random.Random, longest: float, tokens: int) -> float:
 
 def _letters(rng: random.Random, text: str, points: int) -> tuple[Image.Image, list[float]]:
     """The ink of a number as a mask, and the middle of every figure as a share of its width."""
-    patterns = HAND if rng.random() < 0.3 else PRINT
-    file = rng.choice(rng.choice(families(tuple(patterns))))
-    font = _font(file, points)
+    face = font(rng, HAND if rng.random() < 0.3 else PRINT, points)
     gap = 0 if rng.random() < 0.85 else points * rng.uniform(0.02, 0.3)
-    box = font.getbbox(text)
-    width = int(font.getlength(text) + gap * (len(text) - 1)) + points // 3
+    box = face.getbbox(text)
+    width = int(face.getlength(text) + gap * (len(text) - 1)) + points // 3
     mask = Image.new("L", (width, box[3] - box[1] + points // 4), 0)
     canvas, x, middles = ImageDraw.Draw(mask), points / 6, []
     for character in text:
-        canvas.text((x, points // 8 - box[1]), character, fill=255, font=font)
-        middles.append((x + font.getlength(character) / 2) / width)
-        x += font.getlength(character) + gap
+        canvas.text((x, points // 8 - box[1]), character, fill=255, font=face)
+        middles.append((x + face.getlength(character) / 2) / width)
+        x += face.getlength(character) + gap
     return mask, middles
 
 

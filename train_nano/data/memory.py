@@ -175,7 +175,7 @@ def about_me(rng: random.Random) -> Told:
     said = expand(rng, told)
     kind = next((k for k in _KINDS if f" {k} " in said), "")
     slots = {
-        "p": rng.choice(words.NAMES) if rng.random() < 0.6 else words.invented(rng),
+        "p": rng.choice(words.NAMES) if rng.random() < 0.6 else rng.choice([words.invented, words.accented])(rng),
         "x": words.city(rng, False),
         "v": library.word(rng).lower(),
         "i": rng.randint(5, 99),
@@ -198,7 +198,9 @@ def _some_words(rng: random.Random) -> str:
     if kind < 0.6:
         return " ".join(rng.choice(words.PLAIN_WORDS) for _ in range(rng.randint(1, 6)))
     if kind < 0.8:
-        return " ".join(words.invented(rng) for _ in range(rng.randint(1, 4)))
+        return " ".join(
+            rng.choice([words.invented, words.invented, words.accented])(rng) for _ in range(rng.randint(1, 4))
+        )
     return "".join(rng.choices("0123456789", k=rng.randint(3, 10)))
 
 

@@ -369,6 +369,8 @@ def varied(rng: random.Random, text: str) -> str:
         text = text.lower()
     if rng.random() < 0.2:
         text = text.rstrip(" .?!") + rng.choice(["", "", "", "??", "...", " ?", "!"])
+    if rng.random() < 0.15:
+        text = text.replace("'", rng.choice(["\u2019", ""]))
     return mistyped(rng, text) if rng.random() < 0.1 else text
 
 

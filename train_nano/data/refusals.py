@@ -3,15 +3,16 @@
 import random
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from train_nano.data import acoustics, backgrounds, colours, library, photos, sounds, words
+from train_nano.data import acoustics, backgrounds, colours, glyphs, library, photos, sounds, words
 from train_nano.data.phrases import ask, expand, varied
 from train_nano.data.sample import Clip, Picture, Sample, Video, picture, user
 from train_nano.data.shapes import (
     SIZES,
     budget,
     canvas_size,
+    many,
     one_thing,
     photographed,
     strange_colour,
@@ -58,11 +59,42 @@ def texture(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(np.where((bands % 2 == 0)[..., None], first, second).astype(np.uint8))
 
 
+def page(rng: random.Random, size: tuple[int, int]) -> Image.Image:
+    """Words instead of figures: one large one, or lines of text."""
+    ink = colours.shade(rng, rng.choice(list(colours.COLOURS)))
+    image = backgrounds.background(rng, size, [ink])
+    lines = [library.word(rng)] if rng.random() < 0.5 else [library.sentence(rng) for _ in range(rng.randint(2, 12))]
+    points = size[1] // (rng.randint(3, 6) if len(lines) == 1 else len(lines) + 2)
+    font = glyphs.font(rng, glyphs.PRINT, points)
+    canvas, top = ImageDraw.Draw(image), rng.randint(0, size[1] // 2) if len(lines) == 1 else points // 2
+    for number, line in enumerate(lines):
+        shown = line.upper() if rng.random() < 0.3 else line
+        canvas.text((points // 2, top + number * points), shown, fill=ink, font=font)
+    return image
+
+
+def doodle(rng: random.Random, size: tuple[int, int]) -> Image.Image:
+    """Curves that mean nothing."""
+    inks = [colours.shade(rng, rng.choice(list(colours.COLOURS))) for _ in range(rng.randint(1, 3))]
+    image = backgrounds.background(rng, size, inks)
+    canvas = ImageDraw.Draw(image)
+    for _ in range(rng.randint(1, 6)):
+        x, y, angle, bend = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.uniform(0, 6.28), 0.0
+        points = []
+        for _ in range(rng.randint(10, 90)):
+            bend = 0.8 * bend + rng.gauss(0, 0.15)
+            angle += bend
+            x, y = x + 9 * np.cos(angle), y + 9 * np.sin(angle)
+            points.append((x, y))
+        canvas.line(points, fill=rng.choice(inks), width=rng.randint(2, 14), joint="curve")
+    return image
+
+
 def _far_picture(rng: random.Random) -> Picture:
     tokens = budget(rng)
     size = canvas_size(rng, tokens)
-    image = photos.crop(rng, size) if rng.random() < 0.65 else texture(rng, size)
-    return picture(photographed(rng, image), [], tokens)
+    make = rng.choices([photos.crop, texture, page, doodle], [55, 25, 10, 10])[0]
+    return picture(photographed(rng, make(rng, size)), [], tokens)
 
 
 def _near_picture(rng: random.Random, held_out: bool) -> tuple[Picture, str]:
@@ -99,9 +131,12 @@ def near_picture(rng: random.Random, held_out: bool) -> Sample:
             answer=thing.colour,
             media=[to_picture(rng, [thing])],
         )
-    if rng.random() < 0.12:
+    kind = rng.random()
+    if kind < 0.12:
         text = varied(rng, expand(rng, rng.choice(_OTHER_QUESTIONS)))
         shown = to_picture(rng, [one_thing(rng)])
+    elif kind < 0.24:
+        text, shown = ask(rng, "count", held_out, x="shape", xs="shapes"), to_picture(rng, many(rng))
     else:
         shown, text = _near_picture(rng, held_out)
     return Sample(task="near picture", messages=[user(text, ["image"])], answer=REFUSAL, media=[shown])
@@ -236,6 +271,8 @@ def outside(rng: random.Random) -> str:
         while "{w}" in form:
             form = form.replace("{w}", library.word(rng).lower(), 1)
         return varied(rng, form.format(**_slots(rng)))
+    if kind < 0.64:
+        return words.foreign(rng)
     if kind < 0.9:
         said = library.sentence(rng)
         return said if rng.random() < 0.7 else varied(rng, f"{said.rstrip('.:;')}?")

@@ -138,6 +138,12 @@ def several(rng: random.Random, count: int, same: float = 0.7) -> list[Thing]:
     ]
 
 
+def many(rng: random.Random) -> list[Thing]:
+    """Six to nine things: more than nano counts."""
+    shape, colour, radius = rng.choice(SHAPES), rng.choice(list(COLOURS)), rng.uniform(0.05, 0.1)
+    return [Thing(shape, colour, x, y, radius) for x, y in _cells(rng, rng.randint(6, 9), radius)]
+
+
 def _cells(rng: random.Random, count: int, radius: float) -> list[tuple[float, float]]:
     """Centres in different cells of a 3 x 3 grid."""
     jitter = 1 / 6 - radius

@@ -130,6 +130,30 @@ def invented(rng: random.Random) -> str:
     return "".join(syllable(rng) for _ in range(rng.choice([1, 2, 2, 2, 3]))).capitalize()
 
 
+_ACCENTED = {"a": "áàäâãå", "e": "éèëê", "i": "íïî", "o": "óöôõø", "u": "úüû", "n": "ñ", "c": "ç", "y": "ý"}
+
+
+def accented(rng: random.Random) -> str:
+    """A made-up name with one letter that English lacks."""
+    name = invented(rng)
+    places = [i for i, letter in enumerate(name) if letter in _ACCENTED]
+    if not places:
+        return accented(rng)
+    at = rng.choice(places)
+    return name[:at] + rng.choice(_ACCENTED[name[at]]) + name[at + 1 :]
+
+
+_SCRIPTS = [(0xE0, 0xFE), (0x3B1, 0x3C9), (0x430, 0x44F), (0x5D0, 0x5EA), (0x3042, 0x3093), (0x4E00, 0x9FA0)]
+_SCRIPTS += [(0x1F600, 0x1F640)]
+
+
+def foreign(rng: random.Random) -> str:
+    """One to four words in the letters of another language, or emojis."""
+    first, last = rng.choice(_SCRIPTS)
+    said = ["".join(chr(rng.randint(first, last)) for _ in range(rng.randint(1, 6))) for _ in range(rng.randint(1, 4))]
+    return " ".join(said) + rng.choice(["", "", "?", ".", "!"])
+
+
 def city(rng: random.Random, held_out: bool) -> str:
     if held_out:
         return rng.choice(HELD_CITIES)
