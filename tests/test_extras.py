@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -18,16 +19,16 @@ from gemma4_mlx.checkpoint.hub import resolve
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.mcp import open_servers
 from gemma4_mlx.measure.plot import check_picture
-from gemma4_mlx.media.images import load_image
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 
 def load_adapters(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text(json.dumps({"num_layers": 1}))
-    (folder / "adapters.safetensors").write_bytes(b"")
+    settings = {"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": {"rank": 1, "scale": 1.0, "dropout": 0.0}}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    weights = {"language_model.model.layers.0.self_attn.q_proj.lora_a": mx.zeros((1, 1))}
+    mx.save_safetensors(str(folder / "adapters.safetensors"), weights)
     gemma4_mlx.load("nano", adapter_path=folder)
 
 
@@ -40,7 +41,6 @@ def start_servers(_: Path) -> None:
     ("extra", "module", "use", "what"),
     [
         ("adapters", "mlx_lm", load_adapters, "LoRA adapters"),
-        ("heic", "pillow_heif", lambda _: load_image(HEIC), "bytes: HEIC images"),
         ("kaggle", "kagglehub", lambda _: resolve("kaggle:a/b/c/d"), "kaggle:a/b/c/d: models on Kaggle"),
         ("mcp", "mcp", start_servers, "MCP servers"),
         ("plot", "matplotlib", lambda folder: check_picture(folder / "plot.png"), "plots"),

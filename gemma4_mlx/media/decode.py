@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
-from gemma4_mlx.errors import GemmaError, MissingPackageError
+from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.media import heif, jpeg, webp
 from gemma4_mlx.media.pixels import keep_levels, orientation_of
 from gemma4_mlx.media.png import SIGNATURE, Png, metadata_png, plain_png, read_png
@@ -143,10 +143,8 @@ def _heif_decoder(source: Source, head: bytes) -> Open:
         return AvifImageFile
     if not heif.is_heic(head):
         raise _unknown(source)
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        raise MissingPackageError(f"{source.name}: HEIC images", "pillow-heif>=1.1") from error
+    from pillow_heif import HeifImageFile
+
     return HeifImageFile
 
 

@@ -1,6 +1,5 @@
 """Sizes, patches and pixels of images in every format, mode and orientation."""
 
-import builtins
 import io
 import re
 from typing import Any
@@ -325,16 +324,3 @@ def test_heic_of_every_brand(brand: str) -> None:
     data = file.getvalue()
     pixels = load_image(data[:8] + brand.encode() + data[12:], 70).pixels.reshape(-1, 3)
     assert np.abs(pixels.astype(int) - RED).max() <= 6
-
-
-def test_heic_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    real_import = builtins.__import__
-
-    def no_heif(name: str, *rest: Any) -> Any:
-        if name == "pillow_heif":
-            raise ImportError(name)
-        return real_import(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", no_heif)
-    with pytest.raises(GemmaError, match=r"bytes: HEIC images need one more package: pip install 'pillow-heif>=1.1'"):
-        load_image(b"\0\0\0\x18ftypheic" + bytes(40))
