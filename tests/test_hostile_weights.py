@@ -322,7 +322,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OPTIONS.items() for value in values])
 def test_options_of_another_kind(name: str, value: Any, nano: Loaded) -> None:
-    with pytest.raises(UsageError, match=name if value != "lots" else "memory") as error:
+    with pytest.raises(UsageError, match=name) as error:
         list(api.stream_generate(*nano, "Hello", **{name: value}))
     assert "\n" not in str(error.value)
 

@@ -72,6 +72,13 @@ def test_too_large_weights_ask_for_fewer_bits() -> None:
         check(heavy, heavy.choose(1000, "auto"))
 
 
+def test_a_context_of_less_than_a_thousand_tokens_is_one() -> None:
+    least = need(limit=10**10)
+    tight = need(limit=least.plan(500, None).total)
+    with pytest.raises(DoesNotFitError, match=r"; fewer than 1000 tokens of prompt and reply fit with plain caches$"):
+        check(tight, tight.plan(5000, None))
+
+
 def test_memory_is_sold_in_powers_of_two_and_not_all_of_it_may_be_used() -> None:
     assert parse_size("16GB") == 17_179_869_184
     assert parse_size("10.5 gb") == 11_274_289_152

@@ -248,6 +248,10 @@ def test_ways_to_end_a_chat(talk: Talk, asked: list[dict[str, Any]], end: str) -
 def test_a_mistyped_command_is_told_the_right_one(talk: Talk) -> None:
     _, err = talk("/imge x.png", code=1)
     assert err == "error: there is no /imge; did you mean /image? a space before it makes it a question\n"
+    _, err = talk("/Nowhere/T/Photo.png", code=1)
+    assert err == "error: /Nowhere/T/Photo.png: there is no such file\n"
+    _, err = talk("/Nonsense", code=1)
+    assert err.startswith("error: there is no /Nonsense; ")
     _, err = talk("/temp 0.3", code=1)
     assert err == "error: there is no /temp; did you mean /set temp? a space before it makes it a question\n"
 

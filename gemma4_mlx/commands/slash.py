@@ -121,7 +121,8 @@ def _command(line: str) -> Call | None:
     if not line.startswith("/"):
         return None
     name, *rest = line.split(maxsplit=1)
-    return Call(ALIASES.get(name.lower(), name.lower()), rest[0].strip() if rest else "")
+    known = ALIASES.get(name.lower(), name.lower())
+    return Call(known if known in COMMANDS else name, rest[0].strip() if rest else "")
 
 
 def follow(chat: "Chat", line: str) -> None:
@@ -146,7 +147,7 @@ def follow(chat: "Chat", line: str) -> None:
 def _meant(name: str) -> str:
     if name[1:] in (*SETTINGS, *SETTING_ALIASES):
         return f"did you mean /set {name[1:]}? "
-    near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1, 0.7)
+    near = difflib.get_close_matches(name.lower(), [*COMMANDS, *ALIASES], 1, 0.7)
     return f"did you mean {near[0]}? " if near else "/help lists what there is, "
 
 

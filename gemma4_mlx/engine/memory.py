@@ -10,7 +10,7 @@ from threading import Lock
 import mlx.core as mx
 
 from gemma4_mlx.engine.plan import Plan
-from gemma4_mlx.errors import UsageError, check_argument
+from gemma4_mlx.errors import UsageError, check_argument, shortened
 
 MAC_SHARE = 10.9 / (16 * 2**30 / 1e9)
 """Share of a Mac's memory that Metal recommends to use at most: 10.9 GB, the lowest seen on 16 GB machines."""
@@ -70,7 +70,7 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)?\s*", text)
     unit = UNITS.get((found[2] or "GB").upper()) if found else None
     if found is None or unit is None or not 0 < float(found[1]) < 1e6:
-        raise UsageError(f"no size of memory: {text!r}; write it like 16GB")
+        raise UsageError(f"memory_limit {shortened(text)!r} is no size: write it like 16GB", arguments=["memory_limit"])
     return int(float(found[1]) * unit)
 
 

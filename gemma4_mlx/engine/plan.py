@@ -206,8 +206,9 @@ def alternatives(need: Need, plan: Plan) -> list[str]:
     if fewer is not None:
         found.append(f"kv_bits={fewer} fits")
     longest = need.longest(plan.kv_bits)
-    if longest:
-        found.append(f"at most {longest} tokens of prompt and reply fit with {kv_name(plan.kv_bits)} caches")
+    if longest or need.plan(1, plan.kv_bits).fits:
+        most = f"at most {longest}" if longest else "fewer than 1000"
+        found.append(f"{most} tokens of prompt and reply fit with {kv_name(plan.kv_bits)} caches")
     else:
         own = need.bits()
         bits = f"; this one has {own}" if own else ""
