@@ -19,6 +19,7 @@ import mlx.core as mx
 import numpy as np
 
 from benchmarks.random_checkpoint import write_checkpoint
+from benchmarks.running import run_benchmark
 from benchmarks.shapes import tiny_config
 from gemma4_mlx.checkpoint.load import load_model
 from gemma4_mlx.engine.prefill import prefill
@@ -107,4 +108,4 @@ def print_cells(seconds: float, read: int, anew: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "2 minutes")

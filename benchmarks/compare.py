@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.environments import add_peers_option, interpreters, versions
 from benchmarks.rows import print_section, save
+from benchmarks.running import run_benchmark
 from benchmarks.sections import SECTIONS, Options
 
 COMMAND = "python -m benchmarks.compare"
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "half an hour with all engines")

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.running import run_benchmark
+
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = {
     "layers": "layers",
@@ -114,4 +116,4 @@ def write_csv(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "3 minutes")

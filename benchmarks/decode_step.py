@@ -21,6 +21,7 @@ import mlx.core as mx
 
 from benchmarks.engines import ENGINES, Step, step_seconds
 from benchmarks.random_checkpoint import write_checkpoint
+from benchmarks.running import run_benchmark
 from benchmarks.shapes import tiny_config
 
 NARROW = {"hidden_size": 64, "intermediate_size": 128, "sliding_window": 64, "max_position_embeddings": 4096}
@@ -106,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "a minute")

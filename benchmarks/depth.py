@@ -13,6 +13,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from benchmarks.running import run_benchmark
 from gemma4_mlx.checkpoint.load import load_model
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.measure.fill import filled_caches
@@ -58,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "10 minutes")

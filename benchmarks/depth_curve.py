@@ -16,6 +16,7 @@ from statistics import median
 
 import mlx.core as mx
 
+from benchmarks.running import run_benchmark
 from gemma4_mlx.measure.fill import filled_caches, rewind
 from gemma4_mlx.measure.random_model import random_model
 from gemma4_mlx.measure.shapes import published_config
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "5 minutes")

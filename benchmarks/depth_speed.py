@@ -18,6 +18,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from benchmarks.running import run_benchmark
+
 PIECE = 4096
 """Positions that are filled at once."""
 
@@ -144,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "hours on a CPU, minutes on a GPU")

@@ -14,6 +14,8 @@ import venv
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.running import run_benchmark
+
 OURS = "gemma4_mlx"
 MLX = "mlx[cpu]; sys_platform == 'linux'"
 """What the two MLX engines need on Linux beside what they ask for."""
@@ -84,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "5 minutes and 3 GB")

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.environments import OURS, add_peers_option, interpreters
 from benchmarks.peers import resident_peak
 from benchmarks.rows import Measure, Row, absent, alternate, print_section, run
+from benchmarks.running import run_benchmark
 
 COMMAND = "python -m benchmarks.media"
 MAX_FRAMES, FRAME_BUDGET, IMAGE_BUDGET = 32, 70, 280
@@ -239,4 +240,4 @@ MAKERS: dict[str, Callable[[Path], None]] = {"image": make_photo, "audio": make_
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "a minute, with other engines 2")

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.blind import conversations, films, pictures, sounds, texts, tools
 from benchmarks.blind.case import Case, Maker, refuses, word_errors
+from benchmarks.running import run_benchmark
 from gemma4_mlx.api import load, load_drafter, stream_generate
 from gemma4_mlx.engine.options import KVBits
 from gemma4_mlx.model.drafter import Drafter
@@ -168,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "10 minutes, with --bits and --kv-bits half an hour")

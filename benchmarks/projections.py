@@ -20,6 +20,7 @@ import mlx.core as mx
 import numpy as np
 
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
+from benchmarks.running import run_benchmark
 from gemma4_mlx.checkpoint.load import load_model
 from gemma4_mlx.engine.prefill import prefill
 from gemma4_mlx.media.images import Patches
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "half a minute")

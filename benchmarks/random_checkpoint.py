@@ -20,6 +20,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 from tokenizers import Tokenizer
 
+from benchmarks.running import run_benchmark
 from benchmarks.shapes import full_size_config, generation_config, processor_config, tiny_config, with_token_ids
 from benchmarks.small_tokenizer import write_tokenizer
 from gemma4_mlx.checkpoint.quantize import AFFINE_BITS, Quantization, config_entries, plan
@@ -179,4 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "a minute or two")

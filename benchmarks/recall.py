@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.running import run_benchmark
 from gemma4_mlx.api import load, stream_generate
 from gemma4_mlx.engine import session_file
 from gemma4_mlx.engine.session import Session
@@ -146,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "15 minutes")

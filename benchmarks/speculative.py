@@ -24,6 +24,7 @@ from statistics import median
 import mlx.core as mx
 
 from benchmarks.generated import LONGEST_ANSWER, as_messages
+from benchmarks.running import run_benchmark
 from gemma4_mlx.api import load, load_drafter
 from gemma4_mlx.engine.drafts import MATCHED, DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.options import GenerationOptions
@@ -206,4 +207,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "2 minutes")

@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.environments import OURS, add_peers_option, interpreters
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from benchmarks.rows import Measure, Row, absent, alternate, print_section, run
+from benchmarks.running import run_benchmark
 
 COMMAND = "python -m benchmarks.startup"
 TRANSFORMERS = """
@@ -96,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "10 seconds, with other engines 2 minutes")

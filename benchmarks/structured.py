@@ -19,6 +19,7 @@ from statistics import median
 import mlx.core as mx
 
 from benchmarks.random_checkpoint import write_checkpoint
+from benchmarks.running import run_benchmark
 from benchmarks.shapes import make_config, override, with_token_ids
 from benchmarks.small_tokenizer import train_tokenizer
 from gemma4_mlx.api import load
@@ -149,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main, "3 minutes")
