@@ -86,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(main, "5 minutes and 3 GB")
+    run_benchmark(main, "5 minutes and 8 GB")
