@@ -20,7 +20,7 @@ from gemma4_mlx.errors import GemmaError, UsageError, note
 from gemma4_mlx.prompt.processor import MediaOptions
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gemma4_mlx"
-WRITES_COMMANDS = {"card.py", "settings.py", "steps.py", "unfinished.py"}
+WRITES_COMMANDS = {"adapters.py", "card.py", "settings.py", "steps.py", "unfinished.py"}
 SAYS = {"GemmaError", "UsageError", "DoesNotFitError", "note"}
 NAMES = {field.name for options in (GenerationOptions, MediaOptions) for field in fields(options)}
 NAMES |= set(inspect.signature(api.stream_generate).parameters) | set(inspect.signature(api.load).parameters)

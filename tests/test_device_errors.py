@@ -146,7 +146,7 @@ def test_the_first_run_says_that_kernels_are_compiled(
     (kernels / "libone.so").touch()
     assert not kernels_are_missing()
     Terminal(show_thought=False).status("reading the prompt")
-    said = "; the first run on this machine compiles MLX's kernels, about 20 s ..."
+    said = "; first MLX compiles its kernels (20 s) ..."
     first, second, third = capsys.readouterr().err.split("\r\x1b[K")[1:]
     assert first == f"reading the prompt{said}"
     assert second == f"reading the prompt: 5 of 9 tokens{said}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gemma4_mlx.engine.generation import Response
     from gemma4_mlx.prompt.calls import ToolCall
 
-FIRST_RUN = "; the first run on this machine compiles MLX's kernels, about 20 s"
+FIRST_RUN = "; first MLX compiles its kernels (20 s)"
 UNKNOWN_WIDTH = 80
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
