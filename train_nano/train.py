@@ -27,6 +27,7 @@ from train_nano.optim import Optimizer, decay
 from train_nano.settings import RUN, TOKENIZER
 
 POOL = 256
+LONGEST = 2600  # tokens of a sample, a film of 32 frames: the memory of attention grows with the square
 AUX_WEIGHT = 0.3
 # About the weights in one microbatch: sums, so that a batch of few samples counts less.
 ANSWER_SCALE, AUX_SCALE = 60, 300
@@ -43,7 +44,8 @@ class Stream:
     def next(self) -> Batch:
         rng = random.Random(f"{self.seed} {self.rank} {self.pool} {len(self.ready)}")
         if not self.ready:
-            self.ready = microbatches([self.encoder.encode(mixture.draw(rng), rng) for _ in range(POOL)])
+            drawn = [self.encoder.encode(mixture.draw(rng), rng) for _ in range(POOL)]
+            self.ready = microbatches([sample for sample in drawn if len(sample.ids) <= LONGEST])
             rng.shuffle(self.ready)
             self.pool += 1
         return collate(self.ready.pop(), self.encoder, rng)
