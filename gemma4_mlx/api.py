@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
 from gemma4_mlx.checkpoint.load import open_drafter, open_model
-from gemma4_mlx.engine.device_errors import device_errors_named
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.guidance import AnswerGrammar
 from gemma4_mlx.engine.memory import Budget, budget, keep_to

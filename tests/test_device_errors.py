@@ -10,11 +10,11 @@ import mlx.core as mx
 import pytest
 
 import gemma4_mlx
+from gemma4_mlx import device_errors
 from gemma4_mlx.commands.common import explained
 from gemma4_mlx.commands.generate import main
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.engine import device_errors
-from gemma4_mlx.engine.device_errors import kernels_are_missing, named_error
+from gemma4_mlx.device_errors import kernels_are_missing, named_error
 from gemma4_mlx.errors import DoesNotFitError
 
 ROOT = Path(__file__).resolve().parent.parent

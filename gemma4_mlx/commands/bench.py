@@ -131,7 +131,7 @@ def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
 def measure(args: argparse.Namespace, name: str) -> int:
     """Loads the checkpoint, makes the rows and prints them."""
     from gemma4_mlx.checkpoint.hub import resolve
-    from gemma4_mlx.engine.device_errors import device_errors_named
+    from gemma4_mlx.device_errors import device_errors_named
     from gemma4_mlx.engine.memory import wired
     from gemma4_mlx.measure.chips import machine_limits
     from gemma4_mlx.measure.machine import this_machine

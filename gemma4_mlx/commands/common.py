@@ -188,7 +188,7 @@ def explained(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory ({said}); close other programs, or ask for less at once"
     if type(error) is RuntimeError:  # what MLX says, of memory for example
-        from gemma4_mlx.engine.device_errors import named_error
+        from gemma4_mlx.device_errors import named_error
 
         named = named_error(error)
         return said if named is None else with_flags(str(named), named.arguments)

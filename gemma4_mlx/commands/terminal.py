@@ -54,7 +54,7 @@ class Terminal:
     def _first_run(self) -> str:
         """What is said as long as nothing was shown, if MLX compiles kernels meanwhile."""
         if self._compiles is None and "mlx.core" in sys.modules:
-            from gemma4_mlx.engine.device_errors import kernels_are_missing
+            from gemma4_mlx.device_errors import kernels_are_missing
 
             self._compiles = kernels_are_missing()
         return FIRST_RUN if self._compiles else ""

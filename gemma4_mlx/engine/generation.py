@@ -8,7 +8,7 @@ from typing import Literal
 
 import mlx.core as mx
 
-from gemma4_mlx.engine.device_errors import device_errors_named
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
 from gemma4_mlx.engine.memory import budget, keep_to, wired
