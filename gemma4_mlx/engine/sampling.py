@@ -29,7 +29,10 @@ class Sampler:
 
     @property
     def state(self) -> tuple[mx.array, mx.array | None]:
-        """What the next draw depends on beside its logits: set again, it undoes the draws since."""
+        """What the next draw depends on beside its logits: set again, it undoes the draws since.
+
+        No token depends on it, so it stays lazy unless it is evaluated beside one: before another thread may go on.
+        """
         return self._key, self._seen
 
     @state.setter

@@ -42,7 +42,7 @@ def decode_with_drafts(
     logits = model.logits(hidden)[:, 0]
     sound = _are_sound(logits)
     token = sampler(keep_only(logits, None if guide is None else guide.allowed()))
-    mx.async_eval(token, sound)
+    mx.async_eval(token, sound, sampler.state)
     count, cleared, running = 0, 0, False
     while count < max_tokens:
         length = min(pacer.length(), max_tokens - count - 1)
@@ -104,7 +104,7 @@ def _plain_step(
     hidden = model(model.language_model.model.embed(token[None]), caches)
     (logits,) = _allowed(model.logits(hidden), guide, token)
     following = sampler(logits)
-    mx.async_eval(following)
+    mx.async_eval(following, sampler.state)
     return hidden, following
 
 
@@ -129,13 +129,15 @@ def _checked_pass(
         drawn.append(sampler(logits))
         states.append(sampler.state)
     following = mx.concatenate(drawn)
-    mx.eval(following, tokens, hidden)
+    mx.eval(following, tokens, hidden, states)
     values = np.array(tokens).tolist()
     held = _held(np.array(following).tolist(), values, stop_ids)
     sampler.state = states[held]
     for cache in caches:
         cache.rollback(guesses.size - held)
-    return values[: held + 1], following[held : held + 1], hidden[:, held : held + 1]
+    next_token, before = following[held : held + 1], hidden[:, held : held + 1]
+    mx.async_eval(next_token, before)  # views too: what is lazy belongs to this thread, and another may go on
+    return values[: held + 1], next_token, before
 
 
 def _allowed(logits: mx.array, guide: Guide | None, tokens: mx.array) -> list[mx.array]:

@@ -52,8 +52,8 @@ class DraftAttention(nn.Module):
         weights = self.q_norm.weight
         if self.window is None:
             weights = fold_key_norm(weights, target.qk_norm[target.num_heads, 0], self._turned)
-        mx.eval(weights)
         self._weights = weights[None, None]
+        mx.eval(self._weights)  # the view too: what is lazy belongs to this thread
 
     def __call__(self, x: mx.array, cache: Cache, rotation: mx.array) -> mx.array:
         """Merged heads `(B, 1, H * D)` of `(B, 1, hidden)`; the query stands right behind the cache's last position."""
