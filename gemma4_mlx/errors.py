@@ -82,7 +82,8 @@ def one_line(error: BaseException) -> str:
 def check_argument(name: str, value: object, holds: bool, allowed: str) -> None:
     """Raise UsageError that names an argument, unless it is as it must be."""
     if not holds:
-        raise UsageError(f"{name} must be {allowed}, not {shortened(str(value))}", arguments=[name])
+        given = f"the text {value!r}" if isinstance(value, str) else str(value)
+        raise UsageError(f"{name} must be {allowed}, not {shortened(given)}", arguments=[name])
 
 
 def is_whole(value: object, least: int, most: float = math.inf) -> bool:

@@ -329,3 +329,27 @@ def test_an_empty_question_is_an_error(question: str, both: tuple) -> None:
             ask(*both, question, max_tokens=1)
     picture = np.zeros((8, 8, 3), np.uint8)
     assert next(gemma4_mlx.stream_generate(*both, question, images=picture, max_tokens=1)).generation_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "line"),
+    [
+        ("Hi", {"temperature": "0.5"}, "temperature must be from 0 to 100, not the text '0.5'"),
+        ("Hi", {"max_tokens": 1.5}, "max_tokens must be a whole number from 1 up, not 1.5"),
+        (
+            {"role": "user", "content": "Hi"},
+            {},
+            "messages must be a list with at least one {'role': ..., 'content': ...}",
+        ),
+        (["Hi"], {}, "message 1: {'role': ..., 'content': ...} is expected, not 'Hi'"),
+        (
+            "Hi",
+            {"system": "x"},
+            'there is no argument system; did you mean messages that begin with {"role": "system", ...}?',
+        ),
+    ],
+)
+def test_common_slips_are_told_what_is_meant(both: tuple, prompt: Any, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(GemmaError) as error:
+        gemma4_mlx.generate(*both, prompt, **options)
+    assert str(error.value) == line

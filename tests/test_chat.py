@@ -260,7 +260,7 @@ def test_plan_and_wrong_options(asked: Any, capsys: pytest.CaptureFixture[str]) 
     assert main(["--model", "nano", "--plan", "--max-kv-size", "5000"]) == 0
     assert "caches, 5000 tokens, plain" in capsys.readouterr().out
     assert main(["--model", "nano", "-m", "0"]) == 2
-    assert capsys.readouterr().err == "error: --max-tokens must be from 1 up, not 0\n"
+    assert capsys.readouterr().err == "error: --max-tokens must be a whole number from 1 up, not 0\n"
 
 
 def test_help_imports_nothing_heavy() -> None:

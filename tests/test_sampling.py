@@ -124,16 +124,16 @@ def test_a_wrong_option_is_not_blamed_on_the_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("option", "line"),
     [
-        ({"max_tokens": 0}, "max_tokens must be from 1 up, not 0"),
+        ({"max_tokens": 0}, "max_tokens must be a whole number from 1 up, not 0"),
         ({"temperature": -1}, "temperature must be from 0 to 100, not -1"),
         ({"temperature": float("nan")}, "temperature must be from 0 to 100, not nan"),
-        ({"top_k": -1}, "top_k must be from 0 up, not -1"),
+        ({"top_k": -1}, "top_k must be a whole number from 0 up, not -1"),
         ({"top_p": 0}, "top_p must be over 0 and at most 1, not 0"),
         ({"top_p": 1.5}, "top_p must be over 0 and at most 1, not 1.5"),
         ({"min_p": 2}, "min_p must be from 0 to 1, not 2"),
         ({"repetition_penalty": 0}, "repetition_penalty must be over 0 up to 100, not 0"),
-        ({"seed": -1}, "seed must be from 0 to 2**64 - 1, not -1"),
-        ({"prefill_step_size": 0}, "prefill_step_size must be from 1 up, not 0"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 2**64 - 1, not -1"),
+        ({"prefill_step_size": 0}, "prefill_step_size must be a whole number from 1 up, not 0"),
     ],
 )
 def test_options_out_of_range(option: dict, line: str) -> None:

@@ -64,7 +64,7 @@ WRONG = [
     ("temperature nan", "temperature must be from 0 to 100, not nan"),
     ("temperature -1", "temperature must be from 0 to 100, not -1.0"),
     ("top_k 1.5", "top_k must be a whole number, or default, not 1.5"),
-    ("max_tokens 0", "max_tokens must be from 1 up, not 0"),
+    ("max_tokens 0", "max_tokens must be a whole number from 1 up, not 0"),
     ("stop []x", None),
     ('stop [1]', 'stop must be a text, or a JSON list of texts such as ["END", "\\n"]'),
 ]  # fmt: skip

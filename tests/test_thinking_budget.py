@@ -111,7 +111,7 @@ def test_a_budget_that_is_large_enough_changes_nothing(nano: tuple[Any, Any]) ->
 
 
 def test_wrong_budgets_are_refused(nano: tuple[Any, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(GemmaError, match="thinking_budget must be from 0 up, not -1"):
+    with pytest.raises(GemmaError, match="thinking_budget must be a whole number from 0 up, not -1"):
         api.generate(*nano, "Hello", thinking_budget=-1)
     assert main(["-p", "Hello", "--thinking-budget", "5"]) == 2
     assert "there is none without --enable-thinking" in capsys.readouterr().err

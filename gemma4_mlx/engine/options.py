@@ -20,6 +20,8 @@ OTHERS_NAMES = {
     "stop_strings": "stop",
     "eos_token_id": "eos_ids",
     "image": "images",
+    "system": 'messages that begin with {"role": "system", ...}',
+    "system_prompt": 'messages that begin with {"role": "system", ...}',
     "video": "videos",
     "schema": "json_schema",
     "response_format": "json_schema",
@@ -113,21 +115,22 @@ class GenerationOptions:
 
     def _check_numbers(self) -> None:
         check = self._check
-        check("max_tokens", is_whole(self.max_tokens, 1), "from 1 up")
+        check("max_tokens", is_whole(self.max_tokens, 1), "a whole number from 1 up")
         check("temperature", is_real(self.temperature, 0, 100), "from 0 to 100")
-        check("top_k", is_whole(self.top_k, 0), "from 0 up")
+        check("top_k", is_whole(self.top_k, 0), "a whole number from 0 up")
         check("top_p", is_real(self.top_p, 0, 1) and self.top_p > 0, "over 0 and at most 1")
         check("min_p", is_real(self.min_p, 0, 1), "from 0 to 1")
         penalty = self.repetition_penalty
         check("repetition_penalty", is_real(penalty, 0, 100) and penalty > 0, "over 0 up to 100")
-        check("seed", self.seed is None or is_whole(self.seed, 0, 2**64 - 1), "from 0 to 2**64 - 1")
-        check("thinking_budget", self.thinking_budget is None or is_whole(self.thinking_budget, 0), "from 0 up")
-        check("max_kv_size", self.max_kv_size is None or is_whole(self.max_kv_size, 2), "from 2 up")
+        seed, budget, longest = self.seed, self.thinking_budget, self.max_kv_size
+        check("seed", seed is None or is_whole(seed, 0, 2**64 - 1), "a whole number from 0 to 2**64 - 1")
+        check("thinking_budget", budget is None or is_whole(budget, 0), "a whole number from 0 up")
+        check("max_kv_size", longest is None or is_whole(longest, 2), "a whole number from 2 up")
         check("kv_bits", _is_one_of(self.kv_bits, (AUTO, NONE, 8, 4)), "auto, none, 8 or 4")
         check("kv_group_size", _is_one_of(self.kv_group_size, (32, 64, 128)), "32, 64 or 128")
         drafts = self.num_draft_tokens
         check("num_draft_tokens", _is_one_of(drafts, (AUTO,)) or is_whole(drafts, 0, 15), "auto, or from 0 to 15")
-        check("prefill_step_size", is_whole(self.prefill_step_size, 1), "from 1 up")
+        check("prefill_step_size", is_whole(self.prefill_step_size, 1), "a whole number from 1 up")
 
     def _check(self, name: str, holds: bool, allowed: str) -> None:
         """Raise UsageError for an argument that is out of range, or no number where one must be."""
@@ -154,7 +157,7 @@ def _check_names(given: Collection[str]) -> None:
     known = [field.name for field in fields(GenerationOptions)]
     for name in given:
         if name not in known:
-            near = get_close_matches(name, [*known, *BESIDE], n=1)
+            near = get_close_matches(name, [*known, *BESIDE], n=1, cutoff=0.7)
             meant = OTHERS_NAMES.get(name) or (near[0] if near else None)
             cure = f"did you mean {meant}?" if meant else f"there are {', '.join([*BESIDE, *known])}"
             raise UsageError(f"there is no argument {shortened(name)}; {cure}")

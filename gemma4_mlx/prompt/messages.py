@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import GemmaError, shortened
 from gemma4_mlx.errors import note as log_note
 from gemma4_mlx.prompt.history import INSTRUCTIONS, Message, Note, Numbered, arrange
 from gemma4_mlx.prompt.parts import MediaPart, ThoughtPart, is_part, read_parts
@@ -37,7 +37,7 @@ def read_messages(
     A whole thought in the model's own earlier text keeps its marks, by which the template removes it. All other marks
     are quoted: they are text that somebody wrote. `note` is told what is added, moved or can't be understood.
     """
-    if isinstance(messages, (str, bytes)) or not messages:
+    if isinstance(messages, (str, bytes, Mapping)) or not messages:
         raise GemmaError("messages must be a list with at least one {'role': ..., 'content': ...}")
     shaped = [(number, one) for number, given in enumerate(messages, start=1) for one in in_chat_shape(given)]
     read = arrange([_read_numbered(*numbered, quote, note) for numbered in shaped], note)
@@ -70,7 +70,10 @@ def _read_numbered(number: int, message: Mapping[str, Any], quote: Quote, note: 
     def note_here(text: str) -> None:
         note(f"message {number}: {text}")
 
-    role = message.get("role") if isinstance(message, Mapping) else None
+    if not isinstance(message, Mapping):
+        given = shortened(repr(message))
+        raise GemmaError(f"message {number}: {{'role': ..., 'content': ...}} is expected, not {given}")
+    role = message.get("role")
     if not isinstance(role, str) or role not in (*ROLES, *SAME_ROLES):
         raise GemmaError(f"message {number}: role must be one of {', '.join(ROLES)}")
     try:
