@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from gemma4_mlx import api
+from gemma4_mlx.engine.session import Session
 from gemma4_mlx.model.drafter import Drafter
+from gemma4_mlx.model.text import DecoderLayer
 
 QUESTION = "one two three one two three one two three"
 ASK: dict[str, Any] = {"max_tokens": 9, "temperature": 0, "eos_ids": ()}
@@ -78,3 +80,27 @@ def test_a_drafter_that_one_thread_has_fitted_guesses_in_all(nano: tuple[Any, An
 
     first, second = (thread.submit(ask).result() for thread in threads)
     assert first == second == ask()
+
+
+def test_a_session_whose_reply_was_broken_off_is_read_on_in_another_thread(
+    nano: tuple[Any, Any], threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off in the middle of a pass: its caches are lazy then, on streams of the thread that began it."""
+    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+    messages = [*turns, {"role": "user", "content": QUESTION}]
+    session, layers = Session(nano[0]), iter(range(100))
+    original = DecoderLayer.__call__
+
+    def ask(messages: Any, session: Session | None) -> list[int]:
+        return [piece.token for piece in api.stream_generate(*nano, messages, session=session, **ASK)]
+
+    def third_fails(self: DecoderLayer, *given: Any) -> Any:
+        if next(layers) == 2:
+            raise KeyboardInterrupt
+        return original(self, *given)
+
+    threads[0].submit(ask, turns[:1], session).result()
+    monkeypatch.setattr(DecoderLayer, "__call__", third_fails)
+    broken = threads[0].submit(ask, messages, session)
+    assert isinstance(broken.exception(), KeyboardInterrupt)
+    assert threads[1].submit(ask, messages, session).result() == ask(messages, None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from gemma4_mlx.device_errors import named_error
 from gemma4_mlx.engine.prefill import read_hidden
 from gemma4_mlx.errors import GemmaError, check_argument, is_whole
 from gemma4_mlx.model.cache import ROLLBACK, Cache, SlidingCache, cache_arrays
@@ -123,8 +124,8 @@ class Session:
         places = [span.place() for span in prompt.spans]
         self.go_back(min(common_prefix(self.ids, self.places, prompt.ids, places), self.held))
         self.reused = len(self.ids)
-        self.make_room(max_length)
         self._whole = False
+        self.make_room(max_length)
         hidden = self._read(prompt, chunk, progress)
         self._whole = True
         self.ids, self.places = list(prompt.ids), places
@@ -148,16 +149,27 @@ class Session:
         self.snapshots = [snapshot for snapshot in self.snapshots if snapshot.position <= position]
         sliding, whole, self._whole = self._sliding(), self._whole, False
         if not (whole and all(cache.can_roll_back(cache.offset - position) for cache in sliding)):
-            if not self.snapshots:
+            if not (self.snapshots and self._is_computed()):
                 self._forget()
                 return
             position = self.snapshots[-1].position
             for emptied, window in zip(sliding, self.snapshots[-1].windows, strict=True):
                 emptied.restore(window, position)
+            mx.eval(cache_arrays(self.caches))
         for cache in self.caches:
             cache.rollback(cache.offset - position)
         self.ids, self.places = self.ids[:position], [place for place in self.places if place.stop <= position]
         self._whole = True
+
+    def _is_computed(self) -> bool:
+        """Whether the caches hold numbers: what a pass left lazy that was broken off in another thread never will."""
+        try:
+            mx.eval(cache_arrays(self.caches))
+        except RuntimeError as error:
+            if named_error(error) is not None:
+                raise
+            return False
+        return True
 
     def room(self, max_length: int) -> int:
         """Positions that there will be room for once so many are asked for: caches grow by half at least."""
