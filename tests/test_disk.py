@@ -35,7 +35,7 @@ from gemma4_mlx.engine import session_file
 from gemma4_mlx.engine.session import Session
 from gemma4_mlx.errors import GemmaError
 from gemma4_mlx.model.compiled import Traces, compile_method
-from gemma4_mlx.model.disk import read
+from gemma4_mlx.model.disk import READING, disk, read
 from gemma4_mlx.model.fingerprint import fingerprint
 
 EVALUATIONS = ((mx, "eval"), (mx, "async_eval"), (mx, "save_safetensors"), (np, "array"), (np, "asarray"))
@@ -185,6 +185,27 @@ def folder(small: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_read_is_read_alone(way: str, folder: Path, reads: list[str]) -> None:
     WAYS[way](folder)
+
+
+@pytest.mark.parametrize("way", ["drafter", "other shapes", "session file"])
+def test_what_reads_chooses_no_device_for_other_threads(
+    way: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`with mx.stream(...)` sets the default device of the whole process."""
+    original, chosen = mx.stream, []
+
+    def watched(stream: Any) -> Any:
+        chosen.append(stream)
+        return original(stream)
+
+    monkeypatch.setattr(mx, "stream", watched)
+    WAYS[way](folder)
+    assert disk() not in chosen
+
+
+def test_nobody_waits_for_weights_to_name_their_stream() -> None:
+    with ThreadPoolExecutor(1) as other, READING:
+        assert other.submit(disk).result(timeout=20) == disk()
 
 
 def test_adapters_are_read_alone(tiny_folder: Path, tmp_path: Path, reads: list[str]) -> None:

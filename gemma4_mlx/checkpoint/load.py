@@ -208,8 +208,7 @@ def _fit(name: str, tensor: mx.array, shape: tuple[int, ...]) -> mx.array:
     if "embed_tokens." in name and tensor.shape[1:] == shape[1:] and tensor.shape[0] > shape[0]:
         if name.endswith(".weight"):
             note(f"{name} has {tensor.shape[0]} rows and config.json's vocab_size is {shape[0]}: the rest is not used")
-        with mx.stream(disk()):
-            return tensor[: shape[0]]
+        return mx.split(tensor, [shape[0]], stream=disk())[0]
     return tensor
 
 

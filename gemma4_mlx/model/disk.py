@@ -19,9 +19,16 @@ READING = RLock()
 """Held while weights are read or rearranged: threads that need the same model find it whole."""
 
 
+_MAKING = RLock()
+"""Held while the stream is made: that of READING may be held for as long as a checkpoint is read."""
+
+
 def disk() -> mx.Stream:
-    """The stream of all that depends on a file. Made when it is first asked for: a process may fork before."""
-    with READING:
+    """The stream of all that depends on a file. Made when it is first asked for: a process may fork before.
+
+    To be named by each operation: `with mx.stream(disk())` would choose the device for all threads meanwhile.
+    """
+    with _MAKING:
         return _stream()
 
 

@@ -91,11 +91,16 @@ class Drafter(nn.Module):
         if self._fitted() is not target:
             self.check(target)
             with READING:
-                with mx.stream(disk()):
-                    self.set_dtype(target.language_model.model.dtype)  # mixed types would be computed in float32
+                self._take_type(target.language_model.model.dtype)
                 self._preparation.run(self._prepare)
                 self._fit(target)
         return self
+
+    def _take_type(self, dtype: mx.Dtype) -> None:
+        """Gives all floating-point weights one type, the target's: mixed types would be computed in float32."""
+        self.apply(
+            lambda array: array.astype(dtype, stream=disk()) if mx.issubdtype(array.dtype, mx.floating) else array
+        )
 
     def _prepare(self) -> None:
         for layer in self.layers:
