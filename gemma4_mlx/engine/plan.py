@@ -13,25 +13,21 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.config import ModelConfig, TextConfig
 from gemma4_mlx.engine.options import AUTO, KVBits
 from gemma4_mlx.errors import DoesNotFitError
 from gemma4_mlx.model.bits import bits_text
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.drafter import Drafter
-from gemma4_mlx.model.full_attention import SCORES_BUDGET, score_bytes
+from gemma4_mlx.model.full_attention import tile_size
 from gemma4_mlx.model.masks import TILE
-from gemma4_mlx.model.rows import KVQuantization, for_windows
+from gemma4_mlx.model.rows import SCORE_BYTES, KVQuantization, for_windows
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
 
 GB = 1e9
 SHORT = 1000
 """Positions of prompt and reply for which there must be room beside the weights."""
-
-LIVE_SCORES = 2
-"""Arrays of scores alive at once in a tile: the sum of its two parts and the first of them. (On a CPU plain rows add
-theirs in place.)"""
 
 LIVE_MLP = 3
 """Of the MLP's width, for each position: gate, up, and their product."""
@@ -257,16 +253,22 @@ def transient_bytes(config: ModelConfig, context: int, chunk: int, itemsize: int
     seen = min(window + chunk, context)
     widths = [text.num_attention_heads * layer.head_dim for layer in text.layers]
     heads = [layer.num_key_value_heads * layer.head_dim for layer in text.layers if layer.window]
-    score = score_bytes(itemsize)
+    score = itemsize if itemsize == mx.float32.size else SCORE_BYTES
     sliding = min(TILE, chunk) * min(window + TILE, context) * text.num_attention_heads * score
     sliding += seen * 2 * max(heads, default=0) * itemsize
-    scores = text.num_attention_heads * chunk * context * score
-    full = LIVE_SCORES * min(SCORES_BUDGET, scores) if any(layer.window is None for layer in text.layers) else 0
-    attention = max(sliding, full) + 3 * chunk * max(widths) * itemsize
+    attention = max(sliding, full_scores(text, context, chunk)) + 3 * chunk * max(widths) * itemsize
     mlp = LIVE_MLP * chunk * text.intermediate_size * itemsize
     hidden = LIVE_HIDDEN * chunk * text.hidden_size * itemsize
     logits = text.vocab_size * (itemsize + 2 * 4)
     return hidden + max(attention, mlp, logits)
+
+
+def full_scores(text: TextConfig, context: int, chunk: int) -> int:
+    """Bytes of the scores that a full layer has at once. (In float32 a CPU adds those of plain caches up in place.)"""
+    heads = text.num_attention_heads
+    groups = {heads // layer.num_key_value_heads for layer in text.layers if layer.window is None}
+    queries = max((tile_size(heads, group, context) for group in groups), default=0)
+    return min(chunk, queries) * context * heads * SCORE_BYTES
 
 
 def media_bytes(spans: Sequence[Span], config: ModelConfig, itemsize: int) -> int:

@@ -195,8 +195,8 @@ def _full(dtype: mx.Dtype, keys: int, length: int, bits: int | None) -> Case:
     if bits is not None:
         arrays = cache.arrays()
         parts = [unpacked(arrays[3 * part : 3 * part + 3], bits) for part in range(3)]
-    edge = 3 * length // 4  # in bfloat16 512 queries over 8,192 keys are two tiles that meet there
-    at = np.unique([0, length // 2, max(0, edge - 1), edge, length - 1])
+    edge = length // 2  # 512 queries over 8,192 keys are two tiles that meet there
+    at = np.unique([0, max(0, edge - 1), edge, length - 1])
 
     def found() -> mx.array:
         attended = full_attention.attend(_array(turned, dtype), _array(rest, dtype), cache)

@@ -90,7 +90,11 @@ class SlidingAttention(Attention):
         keys, values = cache.keys_values(seen)
         if covered < length:
             queries = queries[:, :, length - covered :]
-        attended = [_attend(queries, keys, values, tile) for tile in tiles]
+        attended: list[mx.array] = []
+        for tile in tiles:
+            if attended:  # else the scores of all tiles would be alive at once
+                queries = mx.depends(queries, attended[-1])
+            attended.append(_attend(queries, keys, values, tile))
         return merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0])
 
     def write(self, x: mx.array, cache: SlidingCache, rotation: mx.array) -> None:

@@ -9,6 +9,7 @@ so a position is kept as k_turned, v_rest and v_turned: `D + 2r` numbers instead
 """
 
 import copy
+import math
 from collections.abc import Sequence
 
 import mlx.core as mx
@@ -21,8 +22,11 @@ from gemma4_mlx.model.projection import last_outputs, merge, reorder
 from gemma4_mlx.model.rotary import rotate
 from gemma4_mlx.model.rows import SCORE_BYTES
 
-SCORES_BUDGET = 96 * 2**20
-"""Bytes of one array of scores. Queries are read in tiles that keep to it, each against all of its keys."""
+SCORES_BUDGET = 256 * 2**20
+"""Bytes of a tile's scores while they are formed. Each tile reads all of its keys and values again."""
+
+BLOCK = 64
+"""Rows that a kernel of a matrix product on Metal works on at once: what a tile has beside whole blocks is wasted."""
 
 
 class FullAttention(Attention):
@@ -99,7 +103,7 @@ def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> mx.array:
     Tiles are evaluated one after another, so that the scores of no two are alive at once.
     """
     length = turned.shape[2]
-    size = tile_size(turned.shape[1] * turned.shape[0] * score_bytes(turned.itemsize), cache.offset)
+    size = tile_size(turned.shape[0] * turned.shape[1], turned.shape[1] // cache.num_kv_heads, cache.offset)
     if length <= size:
         return _attend(turned, rest, cache, cache.offset)
     tiles = []
@@ -110,14 +114,10 @@ def attend(turned: mx.array, rest: mx.array, cache: SharedCache) -> mx.array:
     return mx.concatenate(tiles, axis=2)
 
 
-def score_bytes(itemsize: int) -> int:
-    """Bytes that a tile counts for a score, for queries and keys of this size."""
-    return itemsize if itemsize == mx.float32.size else SCORE_BYTES
-
-
-def tile_size(bytes_per_key: int, keys: int) -> int:
-    """Queries whose scores fit the budget, given the bytes of one query's scores of one key in all heads."""
-    return max(1, SCORES_BUDGET // (bytes_per_key * keys))
+def tile_size(heads: int, group: int, keys: int) -> int:
+    """Queries whose scores fit the budget: whole blocks of rows, `group` rows a query, if there is room for one."""
+    fitting, whole = SCORES_BUDGET // (heads * keys * SCORE_BYTES), BLOCK // math.gcd(BLOCK, group)
+    return fitting // whole * whole or max(1, fitting)
 
 
 def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> mx.array:

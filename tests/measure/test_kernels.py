@@ -39,7 +39,7 @@ def test_the_shapes_are_those_of_the_12b(monkeypatch: pytest.MonkeyPatch) -> Non
         (2048, 1, None), (8229, 1, 8), (8229, 1, 4), (8192, 512, None), (8192, 512, 8),
     }  # fmt: skip
     assert ("_sliding_tile", 256) in made
-    assert kernels.full_attention.tile_size(16 * 2, 8192) == 384
+    assert kernels.full_attention.tile_size(16, 16, 8192) == 256
 
 
 @pytest.mark.parametrize(("keys", "bits"), [(1024, None), (1025, 8)])
@@ -133,12 +133,12 @@ def test_a_wrong_product_with_packed_rows_is_named(monkeypatch: pytest.MonkeyPat
 
 def test_a_tile_that_is_wrong_at_its_edge_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     case = kernels._full(mx.float32, 200, 16, None)
-    monkeypatch.setattr(kernels.full_attention, "SCORES_BUDGET", 16 * 4 * 200 * 12)  # tiles of 12 and 4
+    monkeypatch.setattr(kernels.full_attention, "SCORES_BUDGET", 16 * 8 * 200 * 8)  # two tiles of 8
     assert run(case).agrees
     real = kernels.full_attention._attend
 
     def shifted(turned: mx.array, rest: mx.array, cache: Any, stop: int) -> mx.array:
-        return real(turned, rest, cache, stop - (turned.shape[2] == 4))
+        return real(turned, rest, cache, stop - (stop == 200))
 
     monkeypatch.setattr(kernels.full_attention, "_attend", shifted)
     assert not run(case).agrees
