@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from gemma4_mlx.errors import DoesNotFitError, GemmaError, one_line, shortened
 
@@ -99,6 +98,8 @@ def named_error(error: BaseException) -> GemmaError | None:
 
 def kernels_are_missing() -> bool:
     """Whether MLX will compile its kernels for the CPU first, some 20 s of work, as its folder has none yet."""
+    from importlib.metadata import version
+
     import mlx.core as mx
 
     if mx.default_device() != mx.cpu or "MLX_DISABLE_COMPILE" in os.environ or shutil.which("g++") is None:

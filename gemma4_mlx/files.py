@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.errors import GemmaError, note, one_line
 
 PREFIX, SUFFIX = ".gemma4_mlx-", ".part"
@@ -44,7 +45,7 @@ def write_atomically(
         if not target.parent.is_dir():
             raise GemmaError(f"{path}: not written, as there is no folder {target.parent}; make it first")
         mode = _mode(target, private)
-        with _unfinished(target.parent, ending) as (part, handle):
+        with device_errors_named(), _unfinished(target.parent, ending) as (part, handle):
             _fill(part, content)
             os.fchmod(handle, mode)
             os.fsync(handle)

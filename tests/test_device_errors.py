@@ -11,11 +11,18 @@ import pytest
 
 import gemma4_mlx
 from gemma4_mlx import device_errors
+from gemma4_mlx.checkpoint.convert import ConvertOptions, convert
+from gemma4_mlx.checkpoint.hub import NANO_FOLDER
+from gemma4_mlx.checkpoint.load import build
 from gemma4_mlx.commands.common import explained
 from gemma4_mlx.commands.generate import main
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.device_errors import kernels_are_missing, named_error
-from gemma4_mlx.errors import DoesNotFitError
+from gemma4_mlx.engine import session_file
+from gemma4_mlx.engine.session import Session
+from gemma4_mlx.errors import DoesNotFitError, GemmaError
+from gemma4_mlx.model.unified import Gemma4Unified
+from gemma4_mlx.prompt.prompt import Prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILED = "[METAL] Command buffer execution failed: "
@@ -92,6 +99,69 @@ def test_a_reply_and_the_loading_of_a_model_raise_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(model), "prepare", failing(OUT_OF_MEMORY))
     with pytest.raises(DoesNotFitError, match="ran out of memory"):
         gemma4_mlx.load("nano")
+
+
+def preparing(folder: Path) -> None:
+    gemma4_mlx.load("nano", lazy=True)[0].prepare()
+
+
+def reading_a_session(folder: Path) -> None:
+    session_file.load(*prepared_session(folder))
+
+
+def saving_a_session(folder: Path) -> None:
+    model, path = prepared_session(folder)
+    session_file.save(session_file.load(model, path), path)
+
+
+def prepared_session(folder: Path) -> tuple[Gemma4Unified, Path]:
+    """A model, and a session of it in a file that was written before anything fails."""
+    session = Session(gemma4_mlx.load("nano")[0])
+    session.read(Prompt([2, 5, 7]), 8, 8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mx, "save_safetensors", SAVE)
+        session_file.save(session, folder / "talk.safetensors")
+    return session.model, folder / "talk.safetensors"
+
+
+def converting(folder: Path) -> None:
+    convert(NANO_FOLDER, folder / "packed", ConvertOptions(dtype="float16"))
+
+
+def building(folder: Path) -> None:
+    build(failing(OUT_OF_MEMORY), None)
+
+
+SAVE = mx.save_safetensors
+
+
+@pytest.mark.parametrize(
+    ("work", "place"),
+    [
+        (preparing, "gemma4_mlx.model.text.read"),
+        (reading_a_session, "gemma4_mlx.engine.session_file.read"),
+        (saving_a_session, "mlx.core.save_safetensors"),
+        (converting, "gemma4_mlx.checkpoint.convert.read"),
+        (converting, "mlx.core.save_safetensors"),
+        (building, "gemma4_mlx.checkpoint.load.whole"),
+    ],
+)
+def test_no_file_is_blamed_for_a_device(
+    work: Callable[[Path], None], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, failing(OUT_OF_MEMORY))
+    with pytest.raises(DoesNotFitError, match=r"^the device ran out of memory: close other programs"):
+        work(tmp_path)
+
+
+def test_weights_that_a_device_did_not_read_are_never_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = gemma4_mlx.load("nano", lazy=True)
+    monkeypatch.setattr("gemma4_mlx.model.text.read", failing(OUT_OF_MEMORY))
+    with pytest.raises(DoesNotFitError):
+        model.prepare()
+    monkeypatch.undo()
+    with pytest.raises(GemmaError, match=r"were not read, as the device failed \(.*\); load the model again$"):
+        model.prepare()
 
 
 def test_the_command_names_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from gemma4_mlx.checkpoint.quantize import Quantization, config_entries, plan
 from gemma4_mlx.checkpoint.shards import ShardWriter
 from gemma4_mlx.checkpoint.unfinished import origin as origin_of
 from gemma4_mlx.config import ModelConfig
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
 from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, try_lock, write_atomically
 from gemma4_mlx.model.bits import bits_per_weight, bits_text
@@ -281,12 +282,13 @@ def _write(writer: ShardWriter, conversion: Conversion, tensors: dict[str, mx.ar
     """Changes a group and hands it to the writer; returns its bytes."""
     name = next(iter(tensors))
     try:
-        read(tensors)
-        _check_finite(source, tensors)
-        changed = conversion.change(tensors)
-        tensors.clear()
-        writer.add(changed)
-        _check_finite(source, changed, of="once it is converted")
+        with device_errors_named():
+            read(tensors)
+            _check_finite(source, tensors)
+            changed = conversion.change(tensors)
+            tensors.clear()
+            writer.add(changed)
+            _check_finite(source, changed, of="once it is converted")
     except (RuntimeError, ValueError) as error:
         raise GemmaError(f"{source}: {name} can't be converted ({one_line(error)})") from None
     return sum(tensor.nbytes for tensor in changed.values())

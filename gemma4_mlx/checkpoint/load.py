@@ -17,6 +17,7 @@ from gemma4_mlx.checkpoint.names import module_name
 from gemma4_mlx.checkpoint.packing import Packing, read_packing
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS
 from gemma4_mlx.config import DrafterConfig, ModelConfig, whole
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
 from gemma4_mlx.files import read_json
 from gemma4_mlx.model.disk import disk
@@ -74,7 +75,8 @@ def open_drafter(folder: Path) -> Drafter:
 def build(kind: Callable[[Config], Model], config: Config) -> Model:
     """An empty model. Raises GemmaError for sizes that are possible alone, but not together."""
     try:
-        return kind(config)
+        with device_errors_named():
+            return kind(config)
     except (OverflowError, ValueError, RuntimeError) as error:
         raise GemmaError(f"config.json: its sizes make no model ({shortened(one_line(error))})") from None
 
@@ -97,7 +99,8 @@ def _read_tensors(path: Path) -> dict[str, mx.array]:
     """The tensors of a safetensors file, lazy. Raises GemmaError if it is damaged or has a header without end."""
     try:
         check_header(path)
-        tensors = mx.load(str(path), format="safetensors", stream=disk())
+        with device_errors_named():
+            tensors = mx.load(str(path), format="safetensors", stream=disk())
     except (RuntimeError, ValueError, OSError) as error:
         raise GemmaError(f"{path}: not a whole safetensors file ({shortened(one_line(error))})") from None
     assert isinstance(tensors, dict)
@@ -226,7 +229,8 @@ def load_adapters(model: Gemma4Unified, folder: Path) -> None:
     try:
         _check_scale(folder / "adapter_config.json")
         given = _read_tensors(path)
-        attach(model, str(folder))
+        with device_errors_named():
+            attach(model, str(folder))
         model.load_weights(list(given.items()), strict=False)  # attached, they are on a stream of this thread
     except (ValueError, RuntimeError, AttributeError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
         said = shortened(one_line(error))

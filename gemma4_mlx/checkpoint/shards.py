@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.errors import GemmaError, one_line
 from gemma4_mlx.files import cure, write_atomically
 
@@ -50,7 +51,8 @@ class ShardWriter:
 
     def _flush(self) -> None:
         try:
-            mx.save_safetensors(str(self._temporary(self._shards)), self._waiting, METADATA)
+            with device_errors_named():
+                mx.save_safetensors(str(self._temporary(self._shards)), self._waiting, METADATA)
         except RuntimeError as error:
             reason = one_line(error)
             raise GemmaError(f"{self._folder.parent}: can't be written ({reason}); {cure(error)}") from None

@@ -17,6 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from gemma4_mlx.config import TextConfig
+from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.engine.session import Session, Snapshot
 from gemma4_mlx.errors import GemmaError, is_whole, one_line, shortened
 from gemma4_mlx.files import open_regular, write_atomically
@@ -248,7 +249,8 @@ def _kv_words(bits: int | None, group_size: int) -> str:
 def _problems_named(path: Path) -> Iterator[None]:
     """Turns what goes wrong while a file is read into one line that names it."""
     try:
-        yield
+        with device_errors_named():
+            yield
     except FileNotFoundError:
         raise GemmaError(f"{path}: there is no such file") from None
     except OSError as error:

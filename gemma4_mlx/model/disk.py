@@ -13,6 +13,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from gemma4_mlx.device_errors import named_error
 from gemma4_mlx.errors import GemmaError, one_line, shortened
 
 READING = RLock()
@@ -60,7 +61,10 @@ class Preparation:
         self._failure = ""
 
     def run(self, work: Callable[[], None]) -> None:
-        """Do the work, unless it is done. Raises GemmaError if weights can't be read, then and ever after."""
+        """Do the work, unless it is done. Raises GemmaError if weights can't be read, then and ever after.
+
+        What a device raises is raised as it is named, the first time; from then on they count as not read.
+        """
         if self.done:
             return
         with READING:
@@ -73,8 +77,11 @@ class Preparation:
         self.begun = True
         try:
             work()
-        except RuntimeError as error:
-            said = shortened(one_line(error))
+        except (RuntimeError, MemoryError) as error:
+            said, named = shortened(one_line(error)), named_error(error)
+            if named is not None:
+                self._failure = f"the weights were not read, as the device failed ({said}); load the model again"
+                raise named from error
             self._failure = f"the weights can't be read ({said}); is their disk still there? Load the model again"
             raise GemmaError(self._failure) from None
         self.done = True
