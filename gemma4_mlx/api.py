@@ -14,7 +14,7 @@ from gemma4_mlx.checkpoint.load import open_drafter, open_model
 from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.engine.generation import Response, stream
 from gemma4_mlx.engine.guidance import AnswerGrammar
-from gemma4_mlx.engine.memory import Budget, budget, keep_to
+from gemma4_mlx.engine.memory import Budget, budget, kept_to
 from gemma4_mlx.engine.options import AUTO, GenerationOptions
 from gemma4_mlx.engine.plan import Need, Plan, check_weights, need
 from gemma4_mlx.engine.session import Session
@@ -78,10 +78,8 @@ def _read_weights(model: Gemma4Unified, allowed: Budget, *, wait: bool) -> None:
     whole = _need(model, GenerationOptions(), early).choose(model.config.text.max_position_embeddings, AUTO)
     if not whole.fits:
         check_weights(_need(model, GenerationOptions(), allowed))
-    if wait and whole.fits:
-        keep_to(whole)
     if whole.fits or not wait:
-        with device_errors_named():
+        with device_errors_named(), kept_to(whole, unread=whole.weights):
             model.prepare()
 
 

@@ -1,7 +1,13 @@
 """The fit check from outside: the API's plan, the allocator's limits, and media that are longer than a chunk."""
 
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 from typing import Any
 
 import mlx.core as mx
@@ -13,7 +19,7 @@ from benchmarks.shapes import full_size_config
 from gemma4_mlx.commands.generate import main
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.engine.memory import RUN_AHEAD, keep_to, wirable, wired
-from gemma4_mlx.engine.plan import Need, need
+from gemma4_mlx.engine.plan import Need, module_bytes, need
 from gemma4_mlx.errors import UsageError
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.prompt import Prompt, Span
@@ -196,13 +202,126 @@ def test_nothing_is_wired_if_that_is_switched_off(wiring: list[int], capsys: pyt
 
 
 def test_an_error_of_the_gpu_does_not_keep_memory_wired(wiring: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(_: mx.Stream) -> None:
         raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
 
     monkeypatch.setattr(mx, "synchronize", fail)
     with pytest.raises(ValueError, match="first"), wired(WANTED.plan(1000, None)):
         raise ValueError("first")
     assert wiring[-1] == 123
+
+
+def test_an_interruption_while_the_gpu_is_waited_for_wires_nothing(
+    wiring: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: mx.Stream) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mx, "synchronize", interrupt)
+    with pytest.raises(KeyboardInterrupt), wired(WANTED.plan(1000, None)):
+        pass
+    assert wiring[-1] == 123
+
+
+def test_a_reply_that_another_thread_ends_is_waited_for(wiring: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[mx.Stream] = []
+    monkeypatch.setattr(mx, "synchronize", waited.append)
+    plan = wired(WANTED.plan(1000, None))
+
+    def begin() -> mx.Stream:
+        plan.__enter__()
+        return mx.default_stream(mx.default_device())
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        stream = first.submit(begin).result()
+        second.submit(plan.__exit__, None, None, None).result()
+    assert waited == [stream]
+    assert wiring[-1] == 123
+
+
+def collecting_at(line: int) -> Callable[..., Any]:
+    """A trace function that collects garbage where so many lines of the module that sets limits have run."""
+    lines = iter(range(1000))
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.endswith("memory.py"):
+            return None
+        if event == "line" and next(lines) == line:
+            gc.collect(0)
+        return trace
+
+    return trace
+
+
+def abandon() -> None:
+    """Begins a reply that only a garbage collection will end."""
+
+    def reply(_: Any) -> Iterator[None]:
+        with wired(WANTED.plan(1000, None)):
+            yield
+
+    circle: list[Any] = []
+    circle.append(reply(circle))
+    next(circle[0])
+
+
+def test_a_garbage_collection_may_end_an_abandoned_reply_anywhere(wiring: list[int]) -> None:
+    """While another reply holds the lock to begin, and to end: it would wait for its own thread."""
+
+    def work() -> None:
+        gc.collect()
+        for line in range(40):
+            abandon()
+            sys.settrace(collecting_at(line))
+            with wired(WANTED.plan(1000, None)):
+                pass
+            sys.settrace(None)
+            gc.collect(0)
+            told.append(wiring[-1])
+
+    told: list[int] = []
+    gc.disable()
+    try:
+        thread = Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert told == [123] * 40
+    finally:
+        gc.enable()
+
+
+def memory_limit() -> int:
+    limit = mx.set_memory_limit(1 << 40)
+    mx.set_memory_limit(limit)
+    return limit
+
+
+def test_a_model_that_is_read_late_is_not_held_against_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemma4_mlx.engine.memory.RUN_AHEAD", 0)
+    others, before = gemma4_mlx.load("nano")[0], memory_limit()
+    model, processor = gemma4_mlx.load("nano", lazy=True)
+    limits = []
+    for _ in range(2):
+        replies = gemma4_mlx.stream_generate(model, processor, "Hello", **LONG)
+        next(replies)
+        limits.append(memory_limit())
+        replies.close()
+    assert limits[0] == pytest.approx(limits[1], abs=1_000_000)
+    assert limits[0] > 2 * module_bytes(others)
+    assert memory_limit() == before
+
+
+def test_a_small_model_leaves_no_small_limit_to_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = memory_limit(), []
+    model, processor = gemma4_mlx.load("nano")
+    gemma4_mlx.generate(model, processor, "Hello", **LONG)
+    assert memory_limit() == before
+    prepare = Gemma4Unified.prepare
+    monkeypatch.setattr(Gemma4Unified, "prepare", lambda self: seen.append(memory_limit()) or prepare(self))
+    whole = gemma4_mlx.plan("nano", kv_bits="none")
+    gemma4_mlx.load("nano")
+    assert seen[0] >= whole.total
+    assert memory_limit() == before
 
 
 def test_a_sound_longer_than_a_chunk_is_planned_as_a_whole(tiny_folder: Path) -> None:

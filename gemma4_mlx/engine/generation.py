@@ -11,7 +11,7 @@ import mlx.core as mx
 from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.engine.drafts import DraftModel, DraftSource, PromptLookup
 from gemma4_mlx.engine.guidance import AnswerGrammar, Guidance
-from gemma4_mlx.engine.memory import budget, keep_to, wired
+from gemma4_mlx.engine.memory import budget, keep_to, kept_to, wired
 from gemma4_mlx.engine.options import AUTO, NONE, GenerationOptions
 from gemma4_mlx.engine.pacer import Pacer
 from gemma4_mlx.engine.plan import Need, Plan, check, kv_name, need
@@ -91,12 +91,15 @@ def stream(
     total = check_length(model, prompt, options)
     with device_errors_named(), nullcontext() if session is None else session.in_use():
         plan = _checked_plan(model, prompt, options, total, session, drafter)
-        keep_to(plan, 0 if session is None else session.nbytes)
-        model.prepare()
-        if drafter is not None:
-            drafter.prepare(model)
-        with wired(plan, options.wire):
-            yield from _reply(model, tokenizer, prompt, options, plan, total, progress, session, drafter, answer, tools)
+        with kept_to(plan, unread=plan.weights):
+            model.prepare()
+            if drafter is not None:
+                drafter.prepare(model)
+            keep_to(plan, 0 if session is None else session.nbytes)
+            with wired(plan, options.wire):
+                yield from _reply(
+                    model, tokenizer, prompt, options, plan, total, progress, session, drafter, answer, tools
+                )
 
 
 def _reply(

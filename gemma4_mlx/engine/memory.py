@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 
 import mlx.core as mx
 
@@ -74,62 +74,81 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * unit)
 
 
-def keep_to(plan: Plan, held: int = 0) -> None:
-    """Sets the allocator's limits for this process: freed buffers, and memory in all.
+def keep_to(plan: Plan, held: int = 0, unread: int = 0) -> int:
+    """Sets the allocator's limits for this process: freed buffers, and memory in all. Returns that of memory before.
 
     Evaluation prepares operations before the ones ahead of them are done, and would have the arrays of several layers
     alive. At the plan's total it waits instead; what else the process holds, another model say, comes on top. Of what
-    the plan counts beside weights, `held` bytes are allocated already.
+    the plan counts beside weights, `held` bytes are allocated already, and of its weights `unread` bytes are not.
     """
     room = max(plan.transient, RUN_AHEAD)
-    others = max(0, mx.get_active_memory() - plan.weights - held)
+    others = max(0, mx.get_active_memory() - (plan.weights - unread) - held)
     mx.set_cache_limit(min(BUFFER_CACHE, room))
-    mx.set_memory_limit(min(plan.limit, plan.total - plan.transient + room + others))
+    return mx.set_memory_limit(min(plan.limit, plan.total - plan.transient + room + others))
 
 
 @dataclass(slots=True)
-class _Wiring:
-    """The replies that run, and the wired limit that was set before the first of them."""
+class _Limit:
+    """A limit of this process while replies run, and what it was before the first of them.
 
-    replies: dict[object, int] = field(default_factory=dict)
+    The lock lets its holder in again: a garbage collection inside may end a reply that was abandoned.
+    """
+
+    replies: set[object] = field(default_factory=set)
     before: int | None = None
-    lock: Lock = field(default_factory=Lock)
+    lock: RLock = field(default_factory=RLock)
 
-    def begin(self, reply: object, size: int) -> None:
+    def begin(self, reply: object, change: Callable[[], int], *, again: bool) -> None:
+        """Changes the limit for the first reply, and for others only `again`."""
         with self.lock:
-            self.replies[reply] = size
-            if len(self.replies) == 1:  # while another one runs, its residency set is left alone
-                self.before = mx.set_wired_limit(size)
+            self.replies.add(reply)
+            if again or len(self.replies) == 1:
+                found = change()
+                self.before = found if self.before is None else self.before
 
-    def end(self, reply: object) -> None:
+    def end(self, reply: object, set_back: Callable[[int], object]) -> None:
+        """Sets the limit back after the last reply."""
         with self.lock:
-            began = self.replies.pop(reply, None) is not None
-            if not began or self.replies or self.before is None:
-                return
-            before, self.before = self.before, None
-            with suppress(RuntimeError):  # what failed on the GPU was raised where it was waited for
-                mx.synchronize()
-            mx.set_wired_limit(before)
+            self.replies.discard(reply)
+            if not self.replies and self.before is not None:
+                set_back(self.before)
+                self.before = None
 
 
-_WIRING = _Wiring()
+_MEMORY, _WIRED = _Limit(), _Limit()
+
+
+@contextmanager
+def kept_to(plan: Plan, unread: int = 0) -> Iterator[None]:
+    """`keep_to` while something runs: what comes after the last such thing has the limit of memory that was before."""
+    reply = object()
+    try:
+        _MEMORY.begin(reply, lambda: keep_to(plan, unread=unread), again=True)
+        yield
+    finally:
+        _MEMORY.end(reply, mx.set_memory_limit)
 
 
 @contextmanager
 def wired(plan: Plan, wire: bool = True) -> Iterator[None]:
     """Keep the memory of a plan resident on Metal while a reply runs, and let go of it however the reply ends.
 
-    Of several replies at once the first one sets the limit, and the last one to end sets it back.
+    Of several replies at once the first one sets the limit, as the residency set of a running one is left alone, and
+    the last one to end sets it back. Each waits first for the work that it began, whatever thread ends it.
     """
     if not (wire and mx.metal.is_available()):
         yield
         return
-    reply = object()
+    reply, stream = object(), mx.default_stream(mx.default_device())
     try:
-        _WIRING.begin(reply, min(plan.total, wirable()))
+        _WIRED.begin(reply, lambda: mx.set_wired_limit(min(plan.total, wirable())), again=False)
         yield
     finally:
-        _WIRING.end(reply)
+        try:
+            with suppress(RuntimeError):  # what failed on the GPU was raised where it was waited for
+                mx.synchronize(stream)
+        finally:  # Ctrl-C while it waits, say
+            _WIRED.end(reply, mx.set_wired_limit)
 
 
 def wirable() -> int:
