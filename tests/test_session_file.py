@@ -16,10 +16,11 @@ from test_session import LAYERS, WORDS, assistant, conversation, user
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.shapes import tiny_config
 from gemma4_mlx import api
-from gemma4_mlx.checkpoint.load import load_model
+from gemma4_mlx.checkpoint.load import load_model, open_model
 from gemma4_mlx.engine import session_file
+from gemma4_mlx.engine.memory import Budget
 from gemma4_mlx.engine.session import Session
-from gemma4_mlx.errors import GemmaError
+from gemma4_mlx.errors import DoesNotFitError, GemmaError
 from gemma4_mlx.model.cache import SlidingCache
 from gemma4_mlx.model.unified import Gemma4Unified
 from gemma4_mlx.prompt.processor import Processor
@@ -49,6 +50,17 @@ def saved(model: Gemma4Unified, processor: Processor, tmp_path_factory: pytest.T
 def talk(session: Session, processor: Processor, messages: list[dict[str, Any]], count: int) -> list[int]:
     pieces = api.stream_generate(session.model, processor, messages, session=session, max_tokens=count, **OPTIONS)
     return [piece.token for piece in pieces][:-1]
+
+
+@pytest.mark.parametrize("limit", [1_000_000, 50_000])
+def test_what_does_not_fit_stays_on_disk(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    model = open_model(write_checkpoint(tmp_path / "late", tiny_config(layer_types=LAYERS)))
+    monkeypatch.setattr("gemma4_mlx.engine.session_file.budget", lambda _: Budget(limit, 0))
+    monkeypatch.setattr(Gemma4Unified, "prepare", lambda _: pytest.fail("weights were read"))
+    with pytest.raises(DoesNotFitError, match=r"tokens need \d+\.\d MB with plain caches, and "):
+        session_file.load(model, saved)
 
 
 @pytest.mark.parametrize("name", ["talk.safetensors", "talk"])

@@ -35,7 +35,7 @@ def open_session(path: str | None, model: "Gemma4Unified", prompt: "Prompt", opt
         rows = cache_bytes(need.config, len(prompt.ids), plan.kv_bits, group_size, need.itemsize)
         check_writable(path, sum(rows))
     if file is not None:
-        return session_file.load(model, file, plan.kv_bits, group_size, longest=0)
+        return session_file.load(model, file, plan.kv_bits, group_size, longest=0, memory_limit=options.memory_limit)
     return Session(model, plan.kv_bits, group_size, longest=0)
 
 

@@ -18,6 +18,8 @@ import numpy as np
 
 from gemma4_mlx.config import TextConfig
 from gemma4_mlx.device_errors import device_errors_named
+from gemma4_mlx.engine.memory import Budget, budget, kept_to
+from gemma4_mlx.engine.plan import check, need
 from gemma4_mlx.engine.session import Session, Snapshot
 from gemma4_mlx.errors import GemmaError, is_whole, one_line, shortened
 from gemma4_mlx.files import open_regular, write_atomically
@@ -59,10 +61,13 @@ def load(
     kv_bits: int | None = None,
     kv_group_size: int = 64,
     longest: int | None = None,
+    memory_limit: str | None = None,
 ) -> Session:
-    """The session of a file, to go on with; the arguments are those of `Session`.
+    """The session of a file, to go on with; the arguments are those of `Session`, and GenerationOptions' memory_limit.
 
-    Raises GemmaError where the file is damaged, or belongs to another model or other settings of the caches.
+    Weights of the model that are still on disk are read. Raises GemmaError where the file is damaged, or belongs to
+    another model or other settings of the caches; DoesNotFitError, before any weights are read, if they leave no room
+    for the positions in the file.
     """
     path = Path(path).expanduser()
     header = _verified(path)
@@ -72,6 +77,7 @@ def load(
             f"{path}: its caches have {_kv_words(*kept)}; ask for the same, or give another file",
             arguments=["kv_bits"],
         )
+    _read_weights(model, _positions(path, header, model.config.text), *kept, budget(memory_limit))
     if header["__metadata__"].get("model") != fingerprint(model):
         raise GemmaError(f"{path}: made with another model or adapters; load those, or give another file")
     session = Session(model, kv_bits, kept[1], longest)
@@ -80,6 +86,15 @@ def load(
         assert isinstance(tensors, dict)
         _fill(session, tensors, json.loads(header["__metadata__"]["state"]))
     return session
+
+
+def _read_weights(
+    model: Gemma4Unified, positions: int, kv_bits: int | None, kv_group_size: int, allowed: Budget
+) -> None:
+    """Prepares the model, within the limits of a plan for so many positions. Raises DoesNotFitError before it reads."""
+    wanted = need(model, None, chunk=1, kv_group_size=kv_group_size, limit=allowed.limit, reserve=allowed.reserve)
+    with kept_to(check(wanted, wanted.plan(positions, kv_bits)), unread=wanted.weights), device_errors_named():
+        model.prepare()
 
 
 def kv_settings(path: str | Path) -> tuple[int | None, int]:
@@ -239,6 +254,15 @@ def _kv_settings(path: Path, metadata: Mapping[str, str]) -> tuple[int | None, i
         if not (bits is None or is_whole(bits, 4, 8)) or not is_whole(group_size, 32, 128):
             raise ValueError(f"caches of {bits!r} bits in groups of {group_size!r}")
         return bits, group_size
+
+
+def _positions(path: Path, header: Mapping[str, Any], config: TextConfig) -> int:
+    """How many positions a file says that it has, at most as many as the model."""
+    with _problems_named(path):
+        (count,) = header["ids"]["shape"]
+        if not is_whole(count, 1, config.max_position_embeddings):
+            raise ValueError(f"{shortened(repr(count))} positions")
+        return int(count)
 
 
 def _kv_words(bits: int | None, group_size: int) -> str:
