@@ -13,6 +13,7 @@ from benchmarks.decode_step import count_launches, stepper
 from benchmarks.random_checkpoint import tiny_config, write_checkpoint
 from gemma4_mlx.checkpoint.load import open_model
 from gemma4_mlx.measure.paths import step
+from gemma4_mlx.model.cache import cache_arrays
 from gemma4_mlx.model.compiled import Traces, compile_method
 from gemma4_mlx.model.unified import Gemma4Unified
 
@@ -68,6 +69,20 @@ def test_kernels_of_a_step(tmp_path: Path) -> None:
     six, twelve = kernels(6), kernels(12)
     assert twelve - six <= 5 * 15 + 24  # five sliding layers and a full one
     assert six - (twelve - six) <= 9  # embedding, norm, head, and two angles of each kind of layer
+
+
+@pytest.mark.parametrize(("bits", "launches"), [(None, 119), (8, 164), (4, 164)])
+def test_kernels_of_a_step_in_16_bits(tiny_folder: Path, bits: int | None, launches: int) -> None:
+    """Six layers. Neither queries nor scales of packed rows are made float32 for it."""
+    model = open_model(tiny_folder)
+    model.set_dtype(mx.bfloat16)
+    caches = model.prepare().make_caches(200, bits, 32)
+
+    def run(ids: mx.array) -> tuple[mx.array, list[mx.array]]:
+        return step(model, caches, ids), cache_arrays(caches)
+
+    mx.eval(run(mx.array([300])), run(mx.array([300])))
+    assert count_launches(run) == launches
 
 
 class Scaled(nn.Module):

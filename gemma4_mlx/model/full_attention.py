@@ -136,5 +136,5 @@ def _attend(turned: mx.array, rest: mx.array, cache: SharedCache, stop: int) -> 
         seen = mx.arange(stop)[None, :] <= mx.arange(stop - length, stop)[:, None]
         grouped = scores.reshape(batch, kv_heads, -1, length, stop)
         scores = mx.where(seen, grouped, -mx.inf).reshape(scores.shape)
-    mixed = original_order(*cache.mix(mx.softmax(scores, axis=-1).astype(turned.dtype)))
+    mixed = original_order(*cache.mix(mx.softmax(scores, axis=-1, precise=True).astype(turned.dtype)))
     return mixed.reshape(batch, heads, length, -1)
