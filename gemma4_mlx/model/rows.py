@@ -50,6 +50,9 @@ def float32_product(a: mx.array, b: mx.array, onto: mx.array | None = None) -> m
     in bfloat16, and its key's weight by 13 %. So what the rounding added is computed as well, and taken off again.
     (Only with a factor of its own for `a @ b` does Metal subtract before it rounds: steel/gemm/transforms.h.)
 
+    With M = 1 or N = 1 Metal has another kernel, which rounds before it subtracts: then nothing is taken off, and the
+    result is that of 16 bits. So it is in full layers with as many KV heads as heads; the 12B's have 16 rows or more.
+
     It reads both factors twice. Plain caches of the 12B cost 4 % more bytes a token for it after 32,768 positions, 19 %
     after 262,144, in 4 bits.
     """
