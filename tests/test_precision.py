@@ -14,7 +14,7 @@ import pytest
 from benchmarks.shapes import full_size_config
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.model import full_attention
-from gemma4_mlx.model.attention import _attend as sliding_attend
+from gemma4_mlx.model.attention import attend_tile
 from gemma4_mlx.model.cache import SharedCache, SlidingCache
 from gemma4_mlx.model.masks import Tile
 from gemma4_mlx.model.rotary import frequencies
@@ -143,7 +143,7 @@ def sliding(queries: mx.array, keys: mx.array, values: mx.array) -> tuple[mx.arr
     """A tile of a chunk: what Metal has no kernel of its own for."""
     first = KEYS - queries.shape[2]
     mask = mx.array(np.arange(KEYS) <= np.arange(first, KEYS)[:, None])
-    found = sliding_attend(queries, keys, values, Tile(0, queries.shape[2], 0, KEYS, mask))
+    found = attend_tile(queries, keys, values, Tile(0, queries.shape[2], 0, KEYS, mask))
     return found, attention(exact(queries), exact(keys), exact(values))
 
 

@@ -94,7 +94,7 @@ class SlidingAttention(Attention):
         for tile in tiles:
             if attended:  # else the scores of all tiles would be alive at once
                 queries = mx.depends(queries, attended[-1])
-            attended.append(_attend(queries, keys, values, tile))
+            attended.append(attend_tile(queries, keys, values, tile))
         return merge_heads(mx.concatenate(attended, axis=2) if len(attended) > 1 else attended[0])
 
     def write(self, x: mx.array, cache: SlidingCache, rotation: mx.array) -> None:
@@ -102,7 +102,7 @@ class SlidingAttention(Attention):
         cache.update(self.heads(x, rotation)[1])
 
 
-def _attend(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
+def attend_tile(queries: mx.array, keys: mx.array, values: mx.array, tile: Tile) -> mx.array:
     """Attention of a tile's queries `(B, G * H, L, D)` to keys and values of H heads."""
     queries = queries[:, :, tile.start : tile.stop]
     keys, values = keys[:, :, tile.first : tile.last], values[:, :, tile.first : tile.last]
