@@ -97,7 +97,7 @@ def trials() -> list[Trial]:
         Trial("picture and sound", wide, media),
         Trial("picture and sound, 4-bit weights", wide, media, some, bits=4),
         Trial("picture and sound, bfloat16", wide, media, some, dtype=mx.bfloat16, limit=0.1),
-        Trial("1,400 tokens in tiles", long, text_prompt(long, 1400), ("in one pass", "in chunks", "rolled back")),
+        Trial("1,600 tokens in tiles", long, text_prompt(long, 1600), ("in one pass", "in chunks", "rolled back")),
     ]
 
 

@@ -5,7 +5,7 @@ keys on (mlx issue 4022), `qvm_split_k` for packed rows from 1,024 on (4250). Sm
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import mlx.core as mx
@@ -13,9 +13,10 @@ import numpy as np
 
 from gemma4_mlx.measure.checks import Check, devices, guarded, on
 from gemma4_mlx.model import full_attention
+from gemma4_mlx.model.attention import FUSED_QUERIES, attend_tile
 from gemma4_mlx.model.cache import SharedCache
-from gemma4_mlx.model.masks import TILE, sliding_mask
-from gemma4_mlx.model.rows import SEGMENT, KVQuantization, PlainRows, QuantizedRows
+from gemma4_mlx.model.masks import TILE, sliding_mask, sliding_tiles
+from gemma4_mlx.model.rows import MANY, SEGMENT, KVQuantization, PlainRows, QuantizedRows
 
 HEADS, KV_HEADS, HEAD_DIM, WINDOW = 16, 8, 256, 1024
 TURNED, REST = 128, 384
@@ -56,9 +57,14 @@ class Rounding:
             total += a32[..., :, k, None] * b32[..., k, None, :]
         return self(total.astype(np.float64))
 
-    def attention(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
-        """Attention `(H, M, D)` of queries to keys and values `(H, T, D)`, with scale 1."""
-        scores = self.product(q, k.swapaxes(-1, -2))
+    def attention(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, seen: np.ndarray | None = None, *, scores_too: bool = False
+    ) -> np.ndarray:
+        """Attention `(H, M, D)` of queries to keys and values `(H, T, D)`, with scale 1.
+
+        Scores stay float32, unless they are rounded too, as those of few queries to packed rows are.
+        """
+        scores = (self if scores_too else replace(self, dtype=mx.float32)).product(q, k.swapaxes(-1, -2))
         if seen is not None:
             scores = np.where(seen, scores, -np.inf)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
@@ -139,7 +145,7 @@ def cases(dtype: mx.Dtype, queries: int) -> list[Case]:
     found += [_segments(dtype, deep, width, bits) for bits in (8, 4) for width in (TURNED, REST)]
     found += [_full(dtype, keys, 1, bits) for keys, bits in ((2048, None), (deep, 8), (deep, 4))]
     found += [_full(dtype, 16 * queries, queries, bits) for bits in (None, 8)]
-    return [*found, _sliding_tile(dtype, min(TILE, queries))]
+    return [*found, *(_sliding_tile(dtype, length) for length in (FUSED_QUERIES, min(TILE, queries)))]
 
 
 def _draw(dtype: mx.Dtype, seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
@@ -166,7 +172,11 @@ def _sliding_decode(dtype: mx.Dtype, keys: int, bits: int | None) -> Case:
     k, v = _grouped(values[:KV_HEADS], HEADS), _grouped(values[KV_HEADS:], HEADS)
     kernel = "qmv, qvm_split_k" if bits else "sdpa_vector_2pass" if keys >= 4096 else "sdpa_vector, from 1,024 2pass"
     name = f"decode over {keys:,} keys, {'plain' if bits is None else f'{bits}-bit'}"
-    return Case(name, kernel, lambda: kept.attention(_array(q, dtype), packed), lambda r: r.attention(q, r(k), r(v)))
+
+    def steps(rounding: Rounding) -> np.ndarray:
+        return rounding.attention(q, rounding(k), rounding(v), scores_too=bits is not None)
+
+    return Case(name, kernel, lambda: kept.attention(_array(q, dtype), packed), steps)
 
 
 def _segments(dtype: mx.Dtype, keys: int, width: int, bits: int) -> Case:
@@ -207,27 +217,28 @@ def _full(dtype: mx.Dtype, keys: int, length: int, bits: int | None) -> Case:
         k, v = np.concatenate(kept[:2], -1), np.concatenate([kept[2], kept[1]], -1)
         q = np.concatenate([turned, rest], -1)[:, at]
         seen = np.arange(keys) <= (keys - length + at)[:, None]
-        return _in_order(rounding.attention(q, k, v, seen))
+        return _in_order(rounding.attention(q, k, v, seen, scores_too=bits is not None and HEADS * length < MANY))
 
     name = f"{length} x 16 queries of 512 over {keys:,} keys, {'plain' if bits is None else f'{bits}-bit'}"
     return Case(name, "folded heads, gemm or gemv" if bits is None else "folded heads, qmm", found, steps)
 
 
 def _sliding_tile(dtype: mx.Dtype, length: int) -> Case:
-    """A tile of a sliding layer's queries while a prompt is read, with its mask."""
+    """A tile of a sliding layer's queries while a prompt is read or guesses are checked, with its mask."""
     keys = WINDOW - 1 + length
+    tile = sliding_tiles(length, 2 * WINDOW, WINDOW, (), queries=length)[0]
     q = _draw(dtype, 10, HEADS, length, HEAD_DIM, scale=0.1)
     k, v = (_draw(dtype, seed, KV_HEADS, keys, HEAD_DIM) for seed in (11, 12))
     seen = sliding_mask(0, length, 1 - WINDOW, length, WINDOW, ())
     at = np.unique([0, length // 2, length - 1])
 
     def found() -> mx.array:
-        rows = (_array(x, dtype) for x in (q, k, v))
-        attended = mx.fast.scaled_dot_product_attention(*rows, scale=1.0, mask=mx.array(seen))
+        attended = attend_tile(_array(q, dtype), _array(k, dtype), _array(v, dtype), tile)
         return attended[0][:, mx.array(at)]
 
     kept = partial(Rounding.attention, q=q[:, at], k=_grouped(k, HEADS), v=_grouped(v, HEADS), seen=seen[at])
-    return Case(f"{length} queries of 256 over {keys:,} keys, masked", "sdpa with a mask", found, kept)
+    kernel = "sdpa_vector, from 1,024 2pass, with a mask" if length <= FUSED_QUERIES else "grouped heads, gemm"
+    return Case(f"{length} queries of 256 over {keys:,} keys, masked", kernel, found, kept)
 
 
 def _in_order(rows: np.ndarray) -> np.ndarray:

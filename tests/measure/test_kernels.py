@@ -10,10 +10,21 @@ import pytest
 from gemma4_mlx.measure import kernels
 from gemma4_mlx.measure.checks import Check
 from gemma4_mlx.measure.kernels import Case, Rounding, cases, checked, row_error, unpacked, verdict
+from gemma4_mlx.model import attention, rows
 
-real_attention = mx.fast.scaled_dot_product_attention
+cpu_attention = mx.fast.scaled_dot_product_attention
 real_product = mx.quantized_matmul
 real_softmax = mx.softmax
+
+
+def real_attention(q: mx.array, k: mx.array, v: mx.array, **options: Any) -> mx.array:
+    """As on Metal, with scores in float32; a CPU rounds those of 16 bits."""
+    return cpu_attention(*(x.astype(mx.float32) for x in (q, k, v)), **options).astype(q.dtype)
+
+
+@pytest.fixture(autouse=True)
+def as_on_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx.fast, "scaled_dot_product_attention", real_attention)
 
 
 def window(keys: int, bits: int | None) -> Case:
@@ -38,7 +49,7 @@ def test_the_shapes_are_those_of_the_12b(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {sizes[1:] for sizes in made if sizes[0] == "_full"} == {
         (2048, 1, None), (8229, 1, 8), (8229, 1, 4), (8192, 512, None), (8192, 512, 8),
     }  # fmt: skip
-    assert ("_sliding_tile", 256) in made
+    assert {sizes[1:] for sizes in made if sizes[0] == "_sliding_tile"} == {(8,), (256,)}
     assert kernels.full_attention.tile_size(16, 16, 8192) == 256
 
 
@@ -59,12 +70,25 @@ def test_what_a_16_bit_type_rounds_is_not_taken_for_a_wrong_kernel(dtype: mx.Dty
         assert verdict([check]).startswith("no wrong kernel: all 1 are within rounding, at most 0.")
 
 
+def test_scores_of_packed_rows_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few queries, in the two parts that a full layer has, each summed up in float32 as on Metal."""
+
+    def product(x: mx.array, weight: mx.array, *scales: mx.array, **options: Any) -> mx.array:
+        wide = (part.astype(mx.float32) for part in scales)
+        return real_product(x.astype(mx.float32), weight, *wide, **options).astype(x.dtype)
+
+    monkeypatch.setattr(mx, "quantized_matmul", product)
+    dtype = mx.bfloat16
+    for case in (kernels._sliding_decode(dtype, 1024, 8), *(kernels._full(dtype, 300, 1, bits) for bits in (8, 4))):
+        assert run(case, dtype).agrees
+
+
 def test_other_orders_of_summing_are_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """In 64 parts, each rounded to the type, as a kernel in two passes adds them up."""
 
     def in_two_passes(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Any = None) -> mx.array:
         k, v = (mx.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
-        weights = mx.softmax((q @ k.swapaxes(-1, -2)).astype(mx.float32), axis=-1)
+        weights = mx.softmax(q.astype(mx.float32) @ k.swapaxes(-1, -2).astype(mx.float32), axis=-1)
         parts = [
             (w @ x.astype(mx.float32)).astype(q.dtype)
             for w, x in zip(mx.split(weights, 64, axis=-1), mx.split(v, 64, axis=2), strict=True)
@@ -142,6 +166,29 @@ def test_a_tile_that_is_wrong_at_its_edge_is_named(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(kernels.full_attention, "_attend", shifted)
     assert not run(case).agrees
+
+
+def test_guesses_are_checked_by_the_kernel_of_few_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = kernels._sliding_tile(mx.bfloat16, 8)
+    assert run(case, mx.bfloat16).agrees
+    monkeypatch.setattr(mx.fast, "scaled_dot_product_attention", other_heads)
+    check = run(case, mx.bfloat16)
+    assert not check.agrees
+    assert check.name == "8 queries of 256 over 1,031 keys, masked (sdpa_vector, from 1,024 2pass, with a mask)"
+
+
+@pytest.mark.parametrize("path", ["a tile", "a step"])
+def test_scores_that_are_rounded_after_all_are_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if what the rounding added were taken off after it was rounded away."""
+    dtype, module = mx.bfloat16, attention if path == "a tile" else rows
+    case = kernels._sliding_tile(dtype, 16) if path == "a tile" else kernels._full(dtype, 300, 1, None)
+    assert run(case, dtype).agrees
+
+    def ineffective(a: mx.array, b: mx.array, onto: mx.array | None = None) -> mx.array:
+        return (a @ b if onto is None else mx.addmm(onto.astype(a.dtype), a, b)).astype(mx.float32)
+
+    monkeypatch.setattr(module, "float32_product", ineffective)
+    assert not run(case, dtype).agrees
 
 
 def test_a_kernel_that_fails_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
