@@ -1,14 +1,16 @@
 """Bytes and operations of a pass, counted from the configuration. Pure arithmetic: nothing here is measured.
 
 What is counted is the least that this package's graph moves and computes: every weight is read once a pass, every
-cached row once for each product that uses it, causal attention has no wasted pairs, and activations cost nothing. So
-the times made of it are bounds.
+cached row once for each product and each tile of queries that uses it, causal attention has no wasted pairs, and
+activations cost nothing. So the times made of it are bounds. Scores of plain 16-bit rows are two products, as the
+rounding of the first is taken off (`float32_product`).
 """
 
 from dataclasses import dataclass
 
 from gemma4_mlx.config import LayerConfig, ModelConfig, TextConfig
 from gemma4_mlx.engine.plan import row_bytes
+from gemma4_mlx.model.full_attention import tile_size
 from gemma4_mlx.model.rows import KVQuantization, for_windows
 
 GROUP = 64
@@ -37,7 +39,7 @@ def decoding_pass(
     text = config.text
     keys = sum(layer_cache_bytes(layer, context, kv_bits) for layer in text.layers)
     linear = sum(matrix_numbers(text, layer) for layer in text.layers) + text.vocab_size * text.hidden_size
-    pairs = sum(pair_operations(text, layer) * tokens * seen(layer, context) for layer in text.layers)
+    pairs = sum(pair_operations(text, layer, kv_bits) * tokens * seen(layer, context) for layer in text.layers)
     return Pass(weight_bytes + keys, 2 * linear * tokens + pairs)
 
 
@@ -49,10 +51,16 @@ def reading_pass(
     last = text.layers[-1]
     linear = tokens * sum(matrix_numbers(text, layer) for layer in text.layers[:-1])
     linear += tokens * key_value_numbers(text, last) + matrix_numbers(text, last) - key_value_numbers(text, last)
-    pairs = sum(pair_operations(text, layer) * _pairs(layer, depth, tokens) for layer in text.layers[:-1])
-    pairs += pair_operations(text, last) * seen(last, depth + tokens)
-    chunks = -(-tokens // chunk)
-    keys = sum(layer_cache_bytes(layer, depth + tokens // 2, kv_bits) for layer in text.layers)
+    pairs = sum(
+        pair_operations(text, layer, kv_bits, many=True) * _pairs(layer, depth, tokens) for layer in text.layers[:-1]
+    )
+    pairs += pair_operations(text, last, kv_bits) * seen(last, depth + tokens)
+    chunks, middle = -(-tokens // chunk), depth + tokens // 2
+    keys = sum(
+        layer_cache_bytes(layer, middle, kv_bits) * tiles(text, layer, middle, min(tokens, chunk))
+        for layer in text.layers[:-1]
+    )
+    keys += layer_cache_bytes(last, middle, kv_bits)
     operations = 2 * (linear + text.vocab_size * text.hidden_size) + pairs
     return Pass(chunks * (weight_bytes + keys), operations)
 
@@ -85,19 +93,32 @@ def layer_cache_bytes(layer: LayerConfig, context: int, kv_bits: int | None) -> 
     """Bytes of cached rows that one query reads.
 
     A full layer keeps rotated keys, values that are also keys, and values of the rotated dimensions; the middle part is
-    read twice. A sliding layer keeps keys and values.
+    read once for each use, and plain keys twice. A sliding layer keeps keys and values.
     """
     rows = layer.num_key_value_heads * seen(layer, context)
     quantization = None if kv_bits is None else KVQuantization(kv_bits, GROUP)
     if layer.window is not None:
         return rows * 2 * row_bytes(layer.head_dim, for_windows(quantization), 2)
     turned, shared, values = (row_bytes(width, quantization, 2) for width in layer.shared_widths)
-    return rows * (turned + 2 * shared + values)
+    return rows * (score_products(layer, kv_bits) * (turned + shared) + shared + values)
 
 
-def pair_operations(text: TextConfig, layer: LayerConfig) -> int:
-    """Operations of one query and one key in all heads: a score, and a share of the mixed values."""
-    return 4 * text.num_attention_heads * layer.head_dim
+def score_products(layer: LayerConfig, kv_bits: int | None, *, many: bool = False) -> int:
+    """Products that scores are made of. A sliding layer has a kernel for few queries, and unpacks rows for many."""
+    return 2 if (kv_bits is None if layer.window is None else many) else 1
+
+
+def pair_operations(text: TextConfig, layer: LayerConfig, kv_bits: int | None, *, many: bool = False) -> int:
+    """Operations of one query, or one of many, and one key in all heads: a score, and a share of the mixed values."""
+    return 2 * (score_products(layer, kv_bits, many=many) + 1) * text.num_attention_heads * layer.head_dim
+
+
+def tiles(text: TextConfig, layer: LayerConfig, context: int, queries: int) -> int:
+    """Times that a chunk of queries reads a layer's rows."""
+    if layer.window is not None:
+        return 1
+    heads = text.num_attention_heads
+    return -(-queries // tile_size(heads, heads // layer.num_key_value_heads, max(1, context)))
 
 
 def seen(layer: LayerConfig, context: int) -> int:

@@ -51,7 +51,7 @@ def float32_product(a: mx.array, b: mx.array, onto: mx.array | None = None) -> m
     (Only with a factor of its own for `a @ b` does Metal subtract before it rounds: steel/gemm/transforms.h.)
 
     With M = 1 or N = 1 Metal has another kernel, which rounds before it subtracts: then nothing is taken off, and the
-    result is that of 16 bits. So it is in full layers with as many KV heads as heads; the 12B's have 16 rows or more.
+    result is that of 16 bits. So it is at a step of full layers with as many KV heads as heads; the 12B's have 16 rows.
 
     It reads both factors twice. Plain caches of the 12B cost 4 % more bytes a token for it after 32,768 positions, 19 %
     after 262,144, in 4 bits.

@@ -39,8 +39,8 @@ def test_weights_of_a_layer_are_those_of_its_modules(index: int) -> None:
     assert costs.matrix_numbers(SMALL.text, SMALL.text.layers[index]) == matrices
 
 
-def test_a_full_layer_reads_1024_numbers_a_position() -> None:
-    assert costs.layer_cache_bytes(FULL, 1000, None) == 1000 * 1024 * 2
+def test_a_full_layer_reads_1024_numbers_a_position_and_plain_keys_again() -> None:
+    assert costs.layer_cache_bytes(FULL, 1000, None) == 1000 * (1024 + 512) * 2
     assert costs.layer_cache_bytes(FULL, 1000, 8) == 1000 * 1024 * 8.5 / 8
     assert costs.layer_cache_bytes(FULL, 1000, 4) == 1000 * 1024 * 4.5 / 8
 
@@ -65,11 +65,34 @@ def test_pairs_of_queries_and_keys(depth: int, tokens: int, window: int | None) 
 
 def test_a_token_costs_two_operations_a_weight_and_its_attention() -> None:
     step = costs.decoding_pass(SMALL, 20, weight_bytes=1000)
-    attention = 4 * 4 * 8 * 8 + 4 * 4 * 16 * 20  # 4 x heads x width x keys; the window has 8
+    attention = 4 * 4 * 8 * 8 + 6 * 4 * 16 * 20  # 4 x heads x width x keys, 6 with scores twice; the window has 8
     sliding, full = 16 * (32 + 16 + 16 + 32 + 3 * 24), 16 * (64 + 16 + 64 + 3 * 24)  # q, k(, v), o, MLP
     assert step.operations == 2 * (sliding + full + 32 * 16) + attention
-    assert step.bytes == 1000 + 8 * 2 * 2 * 8 * 2 + 20 * 2 * 16 * 2
+    assert step.bytes == 1000 + 8 * 2 * 2 * 8 * 2 + 20 * 3 * 16 * 2
     assert costs.decoding_pass(SMALL, 20, 1000, tokens=3).operations == 3 * step.operations
+
+
+def test_plain_keys_are_read_twice_while_a_token_is_written() -> None:
+    """What that adds to the bytes of a token of the 12B in 4 bits."""
+    config = published_config()
+    weights = costs.plain_weight_bytes(config, 4)
+    shares = []
+    for context in (32_768, 262_144):
+        step, again = costs.decoding_pass(config, context, weights).bytes, 8 * context * 512 * 2
+        shares.append(again / (step - again))
+    assert shares == pytest.approx([0.036, 0.19], abs=0.003)
+
+
+def test_each_tile_of_a_chunk_reads_the_keys_again() -> None:
+    config = published_config()
+    (depth, chunk, row), window = (262_144 - 256, 512, 1536 * 2), 1024 * 8 * 2 * 256 * 2
+    read = costs.reading_pass(config, depth, chunk, weight_bytes=1000).bytes
+    assert (
+        read == 1000 + 40 * window + (7 * 64 + 1) * 262_144 * row
+    )  # 7 full layers in tiles of 8; the last has 1 query
+    packed = costs.reading_pass(config, 0, chunk, 1000, kv_bits=8).operations
+    plain = costs.reading_pass(config, 0, chunk, 1000).operations
+    assert plain - packed == 2 * 16 * 512 * (7 * 512 * 513 // 2 + 512)
 
 
 def test_time_is_the_longer_of_moving_and_computing() -> None:
