@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gemma4_mlx import api
+from gemma4_mlx.commands.typeahead import Typeahead
 
 pytest_plugins = ["chatting"]
 
@@ -43,6 +44,23 @@ def test_ctrl_c_keeps_what_was_said_and_the_chat_goes_on(
     assert "Hello! How can I help you?".startswith(out[0])
     assert err == "stopped; what was said so far is kept\n" * 2
     assert asked[1]["messages"][1] == {"role": "assistant", "content": out[0]}
+
+
+def test_lines_sent_around_ctrl_c_stay_lines(
+    talk: Talk, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeahead = Typeahead(None)
+    typed = b"What is it?\r/tokens\r\x1b[200~a\rb\x1b[201~\r/ret"
+
+    def stream(*_: Any, **__: Any) -> Iterator[Any]:
+        typeahead._typed = typed
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Typeahead, "of_stdin", lambda: typeahead)
+    monkeypatch.setattr(api, "stream_generate", stream)
+    talk("Hello", terminal=True)
+    assert typeahead.take().encode() == typed
 
 
 @pytest.mark.parametrize("after", [0, 2])

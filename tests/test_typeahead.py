@@ -116,15 +116,6 @@ def test_a_question_is_answered_by_what_is_typed_after_it(screen: tuple[int, int
     assert typeahead.take() == "yes\r"
 
 
-def test_ctrl_c_leaves_enter_to_whoever_stopped_the_answer(screen: tuple[int, int]) -> None:
-    outer, inner = screen
-    typeahead = Typeahead(inner)
-    with typeahead.kept():
-        os.write(outer, b"one\rtwo\n\x1b[200~a\rb\x1b[201~\r")
-        typeahead.hold_back()
-    assert typeahead.take() == "one\x1b\rtwo\x1b\r\x1b[200~a\rb\x1b[201~\x1b\r"
-
-
 def test_a_pasted_text_does_not_stop_the_program(screen: tuple[int, int]) -> None:
     outer, inner = screen
     typeahead, text = Typeahead(inner), b"0123456789" * 2000
@@ -139,7 +130,6 @@ def test_without_a_terminal_nothing_is_done() -> None:
     typeahead = Typeahead(None)
     with typeahead.kept(), typeahead.paused():
         typeahead.collect()
-        typeahead.hold_back()
     assert typeahead.take() == ""
     reader, writer = os.pipe()
     with Typeahead(reader).kept():

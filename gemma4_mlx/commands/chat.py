@@ -163,7 +163,6 @@ def take_turn(chat: Chat, line: str) -> bool:
         chat.terminal.end()
         if not sys.stdin.isatty():
             raise
-        chat.typeahead.hold_back()
         chat.terminal.note("stopped")
     return True
 

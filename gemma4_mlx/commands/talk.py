@@ -148,7 +148,6 @@ class Chat:
         except KeyboardInterrupt:
             if not sys.stdin.isatty():
                 raise
-            self.typeahead.hold_back()
             self.said.finish_reason = "interrupted"
             told.append({"role": "assistant", "content": self.said.content})
         except BrokenPipeError:

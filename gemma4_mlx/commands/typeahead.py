@@ -1,10 +1,10 @@
 """The terminal while the model answers: what is typed isn't echoed into the answer, it waits for the next prompt.
 
-The terminal's own queue would hold it, but only a thousand characters on macOS, and Ctrl-C would empty it.
+The terminal's own queue would hold it, but only a thousand characters on macOS, and Ctrl-C would empty it. Here Ctrl-C
+stops the answer alone: lines that were sent before or after it are asked in their order.
 """
 
 import os
-import re
 import select
 import signal
 import sys
@@ -19,7 +19,6 @@ from gemma4_mlx.commands.common import NO_PASTE_MARKS, takes_codes
 
 PASTE_MARKS = "\x1b[?2004h"
 CHUNK = 4096  # bytes
-_PASTED_OR_ENTER = re.compile(r"(\x1b\[200~.*?(?:\x1b\[201~|\Z))|[\r\n]", re.DOTALL)
 _LOCAL, _INPUT, _CONTROLS = 3, 0, 6
 """Places in what tcgetattr returns."""
 
@@ -89,12 +88,6 @@ class Typeahead:
         """What was typed, for whoever reads next: Enter is a carriage return."""
         typed, self._typed = self._typed, b""
         return typed.decode("utf-8", "surrogateescape")
-
-    def hold_back(self) -> None:
-        """Let no Enter send what was typed: somebody has just stopped an answer, and shall see it first."""
-        self.collect()
-        kept = _PASTED_OR_ENTER.sub(lambda found: found[1] or "\x1b\r", self.take())
-        self._typed = kept.encode("utf-8", "surrogateescape")
 
     def _hush(self) -> None:
         assert self._handle is not None
