@@ -117,6 +117,32 @@ def test_a_question_goes_without_what_cannot_be_attached(line: str, unread: list
     assert [mention.path for mention in asked.unread] == [in_folder(path, folder) for path in unread]
 
 
+# (a message that begins with a command, what is said of it in order)
+MESSAGES = [
+    ("/think on\\\n/set seed 3\\\n\\\n/think off", ["thinking is on", "seed is 3", "thinking is off"]),
+    ("/set seed x\\\n/think on", ["error: seed", "thinking is on"]),
+    ("/retry x", ["error: /retry takes nothing after it, so it was not done; a space before it makes it a question"]),
+    ("/exit now\n/think on", ["error: /exit takes nothing after it, ", "thinking is on"]),
+    ("/quit now", ["error: /exit takes nothing"]),
+    ("/tokens\\\nWho are you?", ["error: /tokens takes nothing after it, "]),
+    ("/think on\\\nWho are you?", ["error: /think ends with its line, and more lines follow: send them apart"]),
+    ("/set seed 3\\\nWho are you?", ["error: /set ends with its line, "]),
+    ("/system Be brief.\\\nBe kind.", ["from now on these are the instructions"]),
+    ("/exit\\\n/tokens", []),
+]
+
+
+@pytest.mark.parametrize(("message", "said"), MESSAGES)
+def test_nothing_after_a_command_is_dropped(
+    talk: Talk, asked: list[dict[str, Any]], message: str, said: list[str]
+) -> None:
+    _, err = talk(message, code=int(any(line.startswith("error") for line in said)))
+    lines = err.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(start) for line, start in zip(lines, said, strict=True)), lines
+    assert asked == []
+
+
 def test_read_message_takes_one_line_or_more() -> None:
     lines = iter(["a\\", "b", "c"])
     prompts = []

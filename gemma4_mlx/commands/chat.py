@@ -144,7 +144,12 @@ def next_line(chat: Chat, read: ReadLine) -> str | None:
             chat.terminal.note("the line is dropped; Ctrl-D or /exit ends the chat")
 
 
-def take_turn(chat: Chat, line: str) -> bool:
+def take_turn(chat: Chat, message: str) -> bool:
+    """Does what a message asks for, command by command. Returns whether nothing went wrong."""
+    return False not in [_follow(chat, line) for line in slash.entries(message) if not chat.over]
+
+
+def _follow(chat: Chat, line: str) -> bool:
     """Does what a line asks for; what goes wrong is one line on stderr. Returns whether nothing did.
 
     In a terminal Ctrl-C stops what the line asks for, else the chat.

@@ -39,11 +39,12 @@ A_SPACE = "a space before it makes it a question"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A slash command: what follows its name, what it does, and the function that does it."""
+    """A slash command: what follows its name, what it does, the function that does it, and whether a line is all."""
 
     argument: str
     help: str
     run: "Callable[[Chat, str], None]"
+    one_line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,13 @@ def _command(line: str) -> Call | None:
     return Call(known if known in COMMANDS else name, rest[0].strip() if rest else "")
 
 
+def entries(message: str) -> list[str]:
+    """What is to be followed one by one: the lines of a message if all of them are commands, else the message."""
+    lines = [line for line in message.split("\n") if line.strip()]
+    calls = [_command(line) if line.startswith("/") else None for line in lines]
+    return lines if len(lines) > 1 and all(call and call.name in COMMANDS for call in calls) else [message]
+
+
 def follow(chat: "Chat", line: str) -> None:
     """Does what a line asks for. Raises GemmaError where it can't."""
     if not is_text(line):
@@ -135,13 +143,20 @@ def follow(chat: "Chat", line: str) -> None:
     elif isinstance(asked, Question):
         _ask(chat, asked)
     elif asked.name in COMMANDS:
-        COMMANDS[asked.name].run(chat, asked.argument)
+        _run(chat, asked)
     elif "/" in asked.name[1:]:
-        raise UsageError(f"{visible(asked.name)}: there is no such file; a space before it makes it a question")
+        raise UsageError(f"{visible(asked.name)}: there is no such file; {A_SPACE}")
     else:
-        raise UsageError(
-            f"there is no {visible(asked.name)}; {_meant(asked.name)}a space before it makes it a question"
-        )
+        raise UsageError(f"there is no {visible(asked.name)}; {_meant(asked.name)}{A_SPACE}")
+
+
+def _run(chat: "Chat", call: Call) -> None:
+    command = COMMANDS[call.name]
+    if call.argument and not command.argument:
+        raise UsageError(f"{call.name} takes nothing after it, so it was not done; {A_SPACE}")
+    if "\n" in call.argument and command.one_line:
+        raise UsageError(f"{call.name} ends with its line, and more lines follow: send them apart")
+    command.run(chat, call.argument)
 
 
 def _meant(name: str) -> str:
@@ -307,13 +322,13 @@ COMMANDS = {
     "/audio": Command("PATH", "attach a sound", _attach("audio")),
     "/video": Command("PATH", "attach a film", _attach("video")),
     "/detach": Command("", "drop what is attached to the next question", _detach),
-    "/think": Command("on|off", "let the model think before it answers", _think),
-    "/set": Command("NAME VALUE", "change temperature, seed and the like; alone it lists them", _set),
+    "/think": Command("on|off", "let the model think before it answers", _think, one_line=True),
+    "/set": Command("NAME VALUE", "change temperature, seed and the like; alone it lists them", _set, one_line=True),
     "/system": Command("TEXT", "instructions for the model; without TEXT none", _system),
     "/retry": Command("", "ask the last question again", _retry),
     "/tokens": Command("", "how long the conversation is, and what it holds in memory", _tokens),
-    "/save": Command("FILE", "keep the conversation in a JSON file", _save),
-    "/load": Command("FILE", "go on with a conversation that was saved", _load),
+    "/save": Command("FILE", "keep the conversation in a JSON file", _save, one_line=True),
+    "/load": Command("FILE", "go on with a conversation that was saved", _load, one_line=True),
     "/clear": Command("", "forget the conversation and what is attached (also /new)", _clear),
     "/help": Command("", "this list (also /?)", _help),
     "/exit": Command("", "end the chat (also exit, quit, /quit, /bye)", _exit),
