@@ -1,5 +1,6 @@
 """What a line of a chat asks for, and how lines become messages."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,20 @@ def test_a_script_does_not_overwrite_what_it_did_not_write(talk: Talk, tmp_path:
     refused = "not saved, as there is a file already; remove it first, or choose another name"
     assert lines[0] == f"error: {tmp_path}/own.json: {refused}"
     assert lines[1:] == [f"saved 2 messages in {tmp_path}/new.json"] * 2
+
+
+def test_a_loaded_conversation_is_saved_where_it_came_from(talk: Talk, tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello!"}]
+    for name in ("old.json", "other.json"):
+        (tmp_path / name).write_text(json.dumps(said))
+    (tmp_path / "link.json").symlink_to("old.json")
+    load, save = f"/load {tmp_path}/link.json", f"/save {tmp_path}/old.json"
+    _, err = talk(load, "Hello", save, save, f"/save {tmp_path}/other.json", code=1)
+    assert err.splitlines()[1:3] == [f"saved 4 messages in {tmp_path}/old.json"] * 2
+    assert err.splitlines()[3].startswith(f"error: {tmp_path}/other.json: not saved")
+    _, err = talk(load, "/clear", "Hello", save, code=1)
+    assert f"error: {tmp_path}/old.json: not saved" in err
+    assert len(json.loads((tmp_path / "old.json").read_text())) == 4
 
 
 def test_what_another_program_wrote_there_meanwhile_is_not_overwritten(

@@ -247,8 +247,8 @@ def _may_write(chat: "Chat", path: str) -> bool:
 
     Raises GemmaError if there is a file that isn't this chat's and nobody can be asked.
     """
-    target = Path(os.path.realpath(os.path.expanduser(path)))
-    if not target.is_file() or chat.written.get(target) == _stamp(target):
+    target = _target(path)
+    if not target.is_file() or (target, _stamp(target)) in (chat.loaded, *chat.written.items()):
         return True
     if not sys.stdin.isatty():
         raise GemmaError(f"{path}: not saved, as there is a file already; remove it first, or choose another name")
@@ -256,6 +256,11 @@ def _may_write(chat: "Chat", path: str) -> bool:
         chat.terminal.ask(f"{visible(path)} is there already, and not from this chat; overwrite it? [y]es, [n]o: ")
         in YES
     )
+
+
+def _target(path: str) -> Path:
+    """The file that a name leads to, links followed."""
+    return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -274,11 +279,14 @@ def _agreed(chat: "Chat", path: str, sources: Sequence[str]) -> bool:
 
 def _load(chat: "Chat", argument: str) -> None:
     path = _file(argument, "/load")
+    target = _target(path)
+    loaded = (target, _stamp(target)) if target.is_file() else None
     messages = conversation.load(path, chat.media, lambda outside: _agreed(chat, path, outside))
     system = messages[0] if messages and messages[0]["role"] in ("system", "developer") else None
     if system is not None and not isinstance(system["content"], str):
         raise GemmaError(f"{path}: the system message must be plain text")
     chat.clear()
+    chat.loaded = loaded
     chat.system = system["content"] if system else ""
     chat.messages = messages[1:] if system else messages
     chat.terminal.note(f"{len(messages)} messages of {Path(path).name}; they take the place of what was said here")

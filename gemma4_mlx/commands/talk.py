@@ -46,6 +46,7 @@ class Chat:
         session: the caches, kept from turn to turn.
         toolbox: what the model may call.
         written: the files that were saved here, as they were left.
+        loaded: the file that the conversation goes on from, as it was read; None if it began here.
         asked: how the reply is to be, as the command line and /set say; None for what they leave to the checkpoint.
         typeahead: what is typed while the model answers.
         over: whether it is to end.
@@ -67,6 +68,7 @@ class Chat:
     said: Reply = field(default_factory=Reply)
     toolbox: Toolbox = field(default_factory=Toolbox)
     written: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
+    loaded: tuple[Path, tuple[int, int, int]] | None = None
     asked: dict[str, Any] = field(init=False)
     typeahead: Typeahead = field(default_factory=lambda: Typeahead(None))
     _room: tuple[int, str] = field(init=False)
@@ -88,7 +90,7 @@ class Chat:
 
     def clear(self) -> None:
         """Forgets what was said and attached, and frees its memory; the instructions stay."""
-        self.messages, self.pending, self.unsent = [], [], None
+        self.messages, self.pending, self.unsent, self.loaded = [], [], None, None
         self._renew_session(None if isinstance(self.options.kv_bits, str) else self.options.kv_bits)
 
     def set_option(self, name: str, value: Any) -> None:
