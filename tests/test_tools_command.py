@@ -169,7 +169,7 @@ def confirm(call: ToolCall, typed: str, monkeypatch: pytest.MonkeyPatch) -> bool
     ("typed", "runs", "questions"),
     [
         ("n\n", False, 1),
-        ("a\n", False, 1),  # no answer to whether there is more
+        ("n\ny\n", False, 1),
         ("", False, 1),
         ("\nn\n", False, 2),
         ("\n\n", False, 3),
@@ -189,6 +189,31 @@ def test_nobody_agrees_to_a_call_they_have_not_seen_whole(
         "x" * 135 + '"}? [y]es, [n]o, [a]lways: ',
     ]  # fmt: skip
     assert capsys.readouterr().err == "".join(pages[:questions])
+
+
+@pytest.mark.parametrize(
+    ("typed", "runs", "again"),
+    [
+        ("maybe\ny\n", True, 1),
+        ("yeah\nok\nalways\n", True, 2),
+        ("/exit\nN\n", False, 1),
+        ("what?\n\n", False, 1),
+        ("maybe\n", False, 1),
+    ],
+)
+def test_what_is_no_answer_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, runs: bool, again: int
+) -> None:
+    assert confirm(ToolCall("look", {}), typed, monkeypatch) is runs
+    first = "run look (server files) {}? [y]es, [n]o, [a]lways: "
+    assert capsys.readouterr().err == first + "y, n or a? " * again
+
+
+def test_always_is_no_answer_to_whether_there_is_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not confirm(ToolCall("look", {"note": "x" * 4000}), "a\nn\n", monkeypatch)
+    assert capsys.readouterr().err.endswith("Enter shows them, [n]o: y or n? ")
 
 
 def test_a_call_with_hidden_characters_shows_them(

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     Files = tuple[tuple[MediaKind, str], ...]
 
-YES = ("y", "yes")
 A_SPACE = "a space before it makes it a question"
 
 
@@ -254,7 +253,7 @@ def _may_write(chat: "Chat", path: str) -> bool:
         raise GemmaError(f"{path}: not saved, as there is a file already; remove it first, or choose another name")
     return (
         chat.terminal.ask(f"{visible(path)} is there already, and not from this chat; overwrite it? [y]es, [n]o: ")
-        in YES
+        == "y"
     )
 
 
@@ -274,7 +273,7 @@ def _agreed(chat: "Chat", path: str, sources: Sequence[str]) -> bool:
     if not sys.stdin.isatty():
         return False
     chat.terminal.note("\n".join([f"{visible(path)} opens what is not in its folder:", *map(visible, sources)]))
-    return chat.terminal.ask("open them? [y]es, [n]o: ") in YES
+    return chat.terminal.ask("open them? [y]es, [n]o: ") == "y"
 
 
 def _load(chat: "Chat", argument: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_RUN = "; first MLX compiles its kernels (20 s)"
 UNKNOWN_WIDTH = 80
+YES_NO = ("yes", "no")
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 
@@ -63,12 +64,19 @@ class Terminal:
         """Says something of its own, terminal or not."""
         self._say(replace_hidden(text, symbol))
 
-    def ask(self, question: str) -> str:
-        """What is answered, in small letters; "n" at the end of standard input. The question holds nothing hidden."""
+    def ask(self, question: str, answers: Sequence[str] = YES_NO) -> str:
+        """The first letter of what is answered, asked again until it is one of the answers or its first letter.
+
+        "" for Enter alone, "n" at the end of standard input. The question holds nothing hidden.
+        """
         self.end()
+        letters = [answer[:1] for answer in answers]
+        again = f"{', '.join(letters[:-1])} or {letters[-1]}? "
         with self._typeahead.paused():  # nobody has answered before they were asked
             print(_wrapped(question), end="", file=sys.stderr, flush=True)
-            return (sys.stdin.readline() or "n").strip().lower()
+            while (said := (sys.stdin.readline() or "n").strip().lower()) not in ("", *letters, *answers):
+                print(again, end="", file=sys.stderr, flush=True)
+        return said[:1]
 
     def progress(self, done: int, total: int) -> None:
         """Shows how much of the prompt is read."""

@@ -19,6 +19,9 @@ PAGE = 2000
 """Characters of a call that are shown at once."""
 
 
+ANSWERS = ("yes", "no", "always")
+
+
 @dataclass(frozen=True, slots=True)
 class Toolbox:
     """The tools that a model may call, and who is asked before one runs (None for nobody)."""
@@ -106,12 +109,12 @@ class Confirmation:
         text = self._whole(call)
         for end in range(PAGE, len(text), PAGE):
             more = f"... {len(text) - end:,} characters more; Enter shows them, [n]o: "
-            if self._terminal.ask(f"{text[end - PAGE : end]}{more}") not in ("", "y", "yes"):
+            if self._terminal.ask(f"{text[end - PAGE : end]}{more}") == "n":
                 return False
-        said = self._terminal.ask(f"{text[(len(text) - 1) // PAGE * PAGE :]}? [y]es, [n]o, [a]lways: ")
-        if said in ("a", "always"):
+        said = self._terminal.ask(f"{text[(len(text) - 1) // PAGE * PAGE :]}? [y]es, [n]o, [a]lways: ", ANSWERS)
+        if said == "a":
             self._allowed.add(call.name)
-        return said in ("y", "yes", "a", "always")
+        return said in ("y", "a")
 
     def _whole(self, call: "ToolCall") -> str:
         """What is asked: the tool, its server and all arguments, in one line without hidden characters."""
