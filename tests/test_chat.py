@@ -202,8 +202,17 @@ def test_unknown_commands_and_text_with_a_slash(talk: Talk, asked: list[dict[str
     assert [line.split()[0] for line in lines[1:15]] == [*names, "/help", "/exit"]
 
 
-def test_bytes_that_are_no_text_are_refused(talk: Talk) -> None:
-    out, err = talk("Hello \udcff", "/system \udcfe", "Hello", code=1)
+def test_bytes_that_are_no_text_end_a_script(talk: Talk) -> None:
+    out, err = talk("Hello", "RIFF\x24 \udcff", "\udcfe", "Hello", code=1)
+    assert out == ["Hello! How can I help you?"]
+    assert err == (
+        "error: a line of standard input is not UTF-8 text, so the chat ends there; "
+        "media are attached with --image, --audio or --video FILE\n"
+    )
+
+
+def test_bytes_that_are_no_text_are_refused_in_a_terminal(talk: Talk) -> None:
+    out, err = talk("Hello \udcff", "/system \udcfe", "Hello", terminal=True)
     assert out == ["Hello! How can I help you?"]
     assert err == "error: the line is not UTF-8 text\n" * 2
 

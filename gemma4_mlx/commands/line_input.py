@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from gemma4_mlx.commands.common import takes_codes
+from gemma4_mlx.commands.common import is_text, takes_codes
 from gemma4_mlx.commands.typeahead import Typeahead, applied
 from gemma4_mlx.errors import GemmaError
 
@@ -39,10 +39,15 @@ def read_message(read: ReadLine) -> str:
 
 
 def _plain(prompt: str) -> str:
-    """A script sees no prompts."""
+    """A script sees no prompts. Raises GemmaError at the first line that is no text: media were piped in by mistake."""
     line = _next_line()
     if not line:
         raise EOFError
+    if not is_text(line):
+        raise GemmaError(
+            "a line of standard input is not UTF-8 text, so the chat ends there; "
+            "media are attached with --image, --audio or --video FILE"
+        )
     return line.removesuffix("\n")
 
 
