@@ -43,7 +43,7 @@ def _plain(prompt: str) -> str:
     line = _next_line()
     if not line:
         raise EOFError
-    if not is_text(line):
+    if not (is_text(line) or sys.stdin.isatty()):
         raise GemmaError(
             "a line of standard input is not UTF-8 text, so the chat ends there; "
             "media are attached with --image, --audio or --video FILE"
