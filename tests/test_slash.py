@@ -301,3 +301,29 @@ def test_a_folder_or_a_pattern_attaches_its_pictures(talk: Talk, asked: list[dic
     (photo.parent / "notes.txt").write_text("words")
     talk(f"/image '{photo.parent}'", f"/image '{photo.parent}/*.png'", "/image -", "What colour is it?", code=1)
     assert [part["type"] for part in asked[0]["messages"][0]["content"]] == ["image", "image", "text"]
+
+
+@pytest.mark.parametrize("word", ["*.png", ""])
+def test_what_cannot_be_read_of_a_folder_or_pattern_is_left_out(
+    talk: Talk, asked: list[dict[str, Any]], photo: Path, word: str
+) -> None:
+    cut = photo.parent / "a cut.png"
+    cut.write_bytes(photo.read_bytes()[:30])
+    _, err = talk(f"/image '{photo.parent}/{word}'", "What colour is it?")
+    lines = err.splitlines()[1:]
+    assert lines[0].startswith(f"left out: {cut}: ")
+    assert lines[1:] == ["attached to the next question: my photo.png"]
+    assert [part["type"] for part in asked[0]["messages"][0]["content"]] == ["image", "text"]
+
+
+def test_a_named_file_that_cannot_be_read_attaches_nothing(talk: Talk, photo: Path) -> None:
+    cut = photo.parent / "a cut.png"
+    cut.write_bytes(photo.read_bytes()[:30])
+    for paths in (f"'{photo}' '{cut}'", f"'{photo.parent}/*.png' '{cut}'"):
+        _, err = talk(f"/image {paths}", "/detach", code=1)
+        assert err.splitlines()[-2].startswith(f"error: {cut}: ")
+        assert err.splitlines()[-1] == "error: nothing is attached"
+    photo.unlink()
+    _, err = talk(f"/image '{cut.parent}'", "/detach", code=1)
+    assert err.splitlines()[1].startswith(f"error: {cut}: ")
+    assert err.splitlines()[-1] == "error: nothing is attached"

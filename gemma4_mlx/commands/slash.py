@@ -178,12 +178,13 @@ def _attach(kind: "MediaKind") -> "Callable[[Chat, str], None]":
         if file and question:
             chat.say(question, ((kind, file),))
             return
-        found = split_paths(argument) if argument else []
-        if not found:
+        words = split_paths(argument) if argument else []
+        if not words:
             raise UsageError(f"/{kind} needs a path or an address")
-        if STDIN in found:
+        if STDIN in words:
             raise UsageError(f"/{kind} can't read standard input: the conversation comes from there")
-        chat.attach([(kind, str(path)) for word in found for path in expand(kind, word)])
+        paths = [str(path) for word in words for path in expand(kind, word)]
+        chat.attach([(kind, path) for path in paths], {*paths} - {*words})
 
     return run
 

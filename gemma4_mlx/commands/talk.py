@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,10 +101,27 @@ class Chat:
         self.options = GenerationOptions.from_config(self.processor.generation_config, **asked)
         self.asked = asked
 
-    def attach(self, files: "Sequence[tuple[MediaKind, str]]") -> None:
-        """Decodes files for the next question: all of them, or none where one can't be read."""
-        self.pending += self._decode(files)
-        self.terminal.note(f"attached to the next question: {_names(files)}")
+    def attach(self, files: "Sequence[tuple[MediaKind, str]]", found: Collection[str] = ()) -> None:
+        """Decodes files for the next question: all of them, or none if one that was named can't be read.
+
+        Of the `found`, which a folder or a pattern gave, those are left out, unless nothing can be read.
+        """
+        parts: list[Part] = []
+        attached, left_out = [], []
+        for kind, path in files:
+            try:
+                parts += self._decode([(kind, path)])
+                attached.append((kind, path))
+            except GemmaError as error:
+                left_out.append(error)
+                if path not in found:
+                    raise
+        if not attached and left_out:
+            raise left_out[0]
+        self.pending += parts
+        for why in left_out:
+            self.terminal.note(f"left out: {explained(why)}")
+        self.terminal.note(f"attached to the next question: {_names(attached)}")
 
     def say(self, text: str, files: "Sequence[tuple[MediaKind, str]]" = ()) -> None:
         """Asks a question about what is attached, and the files that it names."""
