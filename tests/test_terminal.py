@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from gemma4_mlx.agent import ToolResult
+from gemma4_mlx.commands.common import NoteHandler
 from gemma4_mlx.commands.reply import json_text
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.prompt.calls import ToolCall
@@ -212,3 +214,14 @@ def test_without_colours_an_answer_has_no_styles(screens: Screens, monkeypatch: 
     shown.show(SimpleNamespace(channel="answer", text="# A **bold** `word`"))  # type: ignore[arg-type]
     shown.end()
     assert re.findall(r"\x1b\[[0-9;]*m", out.getvalue() + err.getvalue()) == []
+
+
+def test_notes_in_a_terminal_break_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemma4_mlx.commands.word_wrap.columns", lambda stream: 20)
+    for is_terminal, said in ((True, "note: one two three\nfour five\n"), (False, "note: one two three four five\n")):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda there=is_terminal: there)
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "dumb")
+        NoteHandler().emit(logging.makeLogRecord({"msg": "one two three four five"}))
+        assert stream.getvalue() == said

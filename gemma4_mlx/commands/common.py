@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from gemma4_mlx.characters import replace_hidden, symbol
 from gemma4_mlx.commands import start
+from gemma4_mlx.commands.word_wrap import wrapped
 from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
 
 EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, start.EXIT_INTERRUPTED
@@ -48,7 +49,7 @@ class NoteHandler(logging.Handler):
         message = with_flags(record.getMessage(), getattr(record, "arguments", ()))
         clear = CLEAR_LINE if takes_codes(sys.stderr) else ""
         if message not in self._said:
-            print(f"{clear}note: {message}", file=sys.stderr, flush=True)
+            print(clear + wrapped(f"note: {message}", sys.stderr), file=sys.stderr, flush=True)
         self._said.add(message)
 
 

@@ -3,14 +3,13 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from gemma4_mlx.characters import ShownStream, replace_hidden, symbol
 from gemma4_mlx.commands.common import CLEAR_LINE, takes_codes
 from gemma4_mlx.commands.reply import call_as_dict, json_text
 from gemma4_mlx.commands.typeahead import Typeahead
-from gemma4_mlx.commands.word_wrap import WordWrap
+from gemma4_mlx.commands.word_wrap import WordWrap, columns, wrapped
 from gemma4_mlx.errors import visible
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from gemma4_mlx.prompt.calls import ToolCall
 
 FIRST_RUN = "; first MLX compiles its kernels (20 s)"
-UNKNOWN_WIDTH = 80
 YES_NO = ("yes", "no")
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
@@ -73,7 +71,7 @@ class Terminal:
         letters = [answer[:1] for answer in answers]
         again = f"{', '.join(letters[:-1])} or {letters[-1]}? "
         with self._typeahead.paused():  # nobody has answered before they were asked
-            print(_wrapped(question), end="", file=sys.stderr, flush=True)
+            print(wrapped(question, sys.stderr), end="", file=sys.stderr, flush=True)
             while (said := (sys.stdin.readline() or "n").strip().lower()) not in ("", *letters, *answers):
                 print(again, end="", file=sys.stderr, flush=True)
         return said[:1]
@@ -163,17 +161,4 @@ class Terminal:
 
     def _say(self, text: str) -> None:
         self.clear()
-        print(_wrapped(text), file=sys.stderr, flush=True)
-
-
-def _wrapped(text: str) -> str:
-    """A whole text for stderr."""
-    wrap = WordWrap(lambda: columns(sys.stderr))
-    return wrap.feed(text) + wrap.end() if sys.stderr.isatty() else text
-
-
-def columns(stream: TextIO) -> int:
-    """Characters in a line of the terminal, which may be resized at any time."""
-    with suppress(OSError, ValueError):
-        return os.get_terminal_size(stream.fileno()).columns or UNKNOWN_WIDTH
-    return UNKNOWN_WIDTH
+        print(wrapped(text, sys.stderr), file=sys.stderr, flush=True)

@@ -1,7 +1,10 @@
 """Streamed text with its lines broken at words: a terminal alone would break them wherever they reach its edge."""
 
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TextIO
 
 # Scripts that are written without spaces: a line may end after each character, but closing marks stay with it.
 _UNSPACED = (
@@ -14,6 +17,7 @@ _TOKEN = re.compile(f"\n|[ \t]+|[{_UNSPACED}][{_CLOSERS}]*|[^ \t\n{_UNSPACED}]+"
 _FENCE = re.compile(r"```|~~~")
 _DATA = ("{", "[")
 _ROW = "|"
+UNKNOWN_WIDTH = 80
 
 
 class WordWrap:
@@ -88,3 +92,16 @@ class WordWrap:
             return f"\n{word}"
         self._column = (self._column + gap + size - 1) % width + 1
         return spaces + word
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """A whole text for a stream; as it is if that is no terminal."""
+    wrap = WordWrap(lambda: columns(stream))
+    return wrap.feed(text) + wrap.end() if stream.isatty() else text
+
+
+def columns(stream: TextIO) -> int:
+    """Characters in a line of the terminal, which may be resized at any time."""
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or UNKNOWN_WIDTH
+    return UNKNOWN_WIDTH
