@@ -51,7 +51,7 @@ def write_atomically(
             os.fsync(handle)
             os.replace(part, target)
     except (OSError, RuntimeError, ValueError) as error:  # MLX raises RuntimeError, whatever the reason
-        raise GemmaError(f"{path}: can't be written ({_reason(error)}); {cure(error)}") from None
+        raise GemmaError(f"{path}: can't be written ({system_reason(error)}); {cure(error)}") from None
     return target
 
 
@@ -65,7 +65,7 @@ def check_writable(path: str | Path, size: int = 0) -> None:
         with _unfinished(target.parent, ""):
             free = shutil.disk_usage(target.parent).free
     except (OSError, RuntimeError, ValueError) as error:
-        raise GemmaError(f"{path}: can't be written ({_reason(error)}); {cure(error)}") from None
+        raise GemmaError(f"{path}: can't be written ({system_reason(error)}); {cure(error)}") from None
     if free < size:
         left = f"{size / 1e6:,.0f} MB are needed there, and {free / 1e6:,.0f} MB are free"
         raise GemmaError(f"{path}: {left}; make room, or give another place")
@@ -181,16 +181,26 @@ def _remove_unlocked(path: str) -> None:
         os.close(handle)
 
 
-def _reason(error: BaseException) -> str:
-    """What is wrong, without the unfinished file's name."""
-    return (isinstance(error, OSError) and error.strerror) or one_line(error)
+REASONS = {
+    errno.EBADF: "it is closed",
+    errno.EPIPE: "nobody reads it any more",
+    errno.EISDIR: "it is a folder",
+}
+"""Why a file can't be used, where the system's own words are none for people."""
 
 
-def cure(error: BaseException) -> str:
+def system_reason(error: BaseException) -> str:
+    """What is wrong, in words: without the number of the system's error and the name of a file."""
+    if not isinstance(error, OSError):
+        return one_line(error)
+    return REASONS.get(error.errno or 0) or error.strerror or one_line(error)
+
+
+def cure(error: BaseException, otherwise: str = "choose another name or place") -> str:
     """What to do. MLX says only whether it could not open a file or not write it."""
     full = error.errno in FULL if isinstance(error, OSError) else isinstance(error, RuntimeError)
     full = full and "Failed to open" not in str(error)
-    return "is the disk full?" if full else "choose another name or place"
+    return "is the disk full?" if full else otherwise
 
 
 JSON_BYTES = 8_000_000

@@ -76,7 +76,7 @@ def script(body: str, *words: str, closed: str = "", **environment: str) -> subp
     ("error", "line", "code"),
     [
         (GemmaError("a.png: is empty"), "a.png: is empty", 1),
-        (OSError(28, "No space left on device"), "[Errno 28] No space left on device", 1),
+        (OSError(28, "No space left on device"), "No space left on device", 1),
         (RuntimeError("[metal::malloc] too much"), "[metal::malloc] too much", 1),
         (MemoryError(), "out of memory (MemoryError); close other programs, or ask for less at once", 1),
         (
@@ -157,20 +157,62 @@ def test_a_note_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str], caplog: 
 
 
 @pytest.mark.parametrize("closed", ["<", ">", "2>", "< > 2>"])
-def test_closed_streams_are_the_null_device(closed: str, tmp_path: Path) -> None:
-    """A file that is opened later does not take their numbers."""
+def test_files_do_not_take_the_numbers_of_closed_streams(closed: str, tmp_path: Path) -> None:
+    """Nor is an answer lost in silence if there is no stdout."""
     body = f"""
 def command(args):
     with open({str(tmp_path / "kept")!r}, "w") as kept:
-        print("answer"); print("said", file=sys.stderr); sys.stdout.flush()
+        print("answer"); print("said", file=sys.stderr)
         kept.write(f"{{kept.fileno() > 2}} {{sys.stdin.read()!r}} {{sys.stdin.isatty()}}")
     return 0
 """
     done = script(body, closed=closed)
-    assert done.returncode == 0
+    lost = b"error: the output can't be written (it is closed); send it elsewhere\n"
+    assert done.returncode == (1 if ">" in closed.split() else 0)
     assert (tmp_path / "kept").read_text().startswith("True ''")
     assert done.stdout == (b"" if ">" in closed.split() else b"answer\n")
-    assert done.stderr == (b"" if "2>" in closed.split() else b"said\n")
+    said = b"said\n" + (lost if ">" in closed.split() else b"")
+    assert done.stderr == (b"" if "2>" in closed.split() else said)
+
+
+FULL = Path("/dev/full")
+FULL_LINE = b"error: the output can't be written (No space left on device); is the disk full?\n"
+PRINTS = SCRIPT.format(
+    body="""
+def command(args):
+    for number in range(5000):
+        print("answer"); print("said", file=sys.stderr, flush=True)
+    return 0
+"""
+)
+
+
+def to_shell(line: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run Python with these words, as a line of the shell says."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = ["sh", "-c", line, "sh", sys.executable, *words]
+    return subprocess.run(command, capture_output=True, env=environment, check=False)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["--version"], ["generate", "--help"], ["list", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("to", [">/dev/full", ">&-"])
+def test_help_that_is_lost_is_an_error(words: list[str], to: str) -> None:
+    done = to_shell(f'"$@" {to}', "-m", "gemma4_mlx", *words)
+    closed = b"error: the output can't be written (it is closed); send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, FULL_LINE if "full" in to else closed)
+
+
+def test_a_pipe_that_nobody_reads_is_an_error() -> None:
+    done = to_shell('{ "$@"; echo $? >&2; } | true', "-c", PRINTS)
+    assert done.stderr == b"error: the output can't be written (nobody reads it any more); send it elsewhere\n1\n"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize("to", ["2>/dev/full", "2>&-"])
+def test_notes_that_are_lost_cost_no_answer(to: str) -> None:
+    done = to_shell(f'"$@" {to}', "-c", PRINTS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"answer\n" * 5000, b"")
 
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -11,13 +11,15 @@ import termios
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO
 
 from gemma4_mlx.characters import replace_hidden, symbol
 from gemma4_mlx.commands import start
+from gemma4_mlx.commands.streams import STDOUT, open_standard_streams
 from gemma4_mlx.commands.word_wrap import wrapped
-from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened
+from gemma4_mlx.errors import LOGGER, GemmaError, Terminated, UsageError, one_line, shortened, visible
+from gemma4_mlx.files import cure, system_reason
 
 EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, start.EXIT_INTERRUPTED
 ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -128,10 +130,11 @@ def _run(
     write_any_text()
     FLAGS.clear()
     FLAGS.update(flags_of(parser))
-    args = parse(parser, argv)
+    args = argparse.Namespace(debug=False)
     notes = NoteHandler()
     LOGGER.addHandler(notes)
     try:
+        args = parse(parser, argv)
         check_text(sys.argv[1:] if argv is None else argv)
         code = command(args)
         sys.stdout.flush()
@@ -139,9 +142,6 @@ def _run(
     except KeyboardInterrupt:
         print(CLEAR_LINE if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        discard_stdout()
-        return EXIT_FAILED
     except (SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # a panic in a Rust library is no Exception
@@ -156,11 +156,13 @@ def _run(
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; wrong ones are one line. It repeats them, and names of files can be somebody else's."""
-    said = io.StringIO()
+    said, help_text = io.StringIO(), io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), redirect_stdout(help_text):
             return _parsed(parser, sys.argv[1:] if argv is None else argv)
     except SystemExit:
+        if help_text.getvalue():  # argparse would ignore that it can't be written
+            print(help_text.getvalue(), end="", flush=True)
         problem = said.getvalue().partition(f"{parser.prog}: error: ")[2]
         if problem:
             print(f"error: {replace_hidden(' '.join(problem.split()), symbol)}; see --help", file=sys.stderr)
@@ -183,7 +185,7 @@ def explained(error: BaseException) -> str:
     if isinstance(error, GemmaError):
         return with_flags(said, error.arguments)
     if isinstance(error, OSError | UnicodeError):
-        return said
+        return _of_the_system(error)
     if isinstance(error, ImportError):
         return f"a package can't be imported ({said}); install gemma4_mlx again, with what it needs"
     if isinstance(error, MemoryError):
@@ -194,6 +196,23 @@ def explained(error: BaseException) -> str:
         named = named_error(error)
         return said if named is None else with_flags(str(named), named.arguments)
     return f"{type(error).__name__}: {said}; this is a fault of gemma4_mlx: please report it with what --debug prints"
+
+
+def _of_the_system(error: OSError | UnicodeError) -> str:
+    """What the system says, in our words: the file, why it can't be used, and what to do."""
+    reason, file = system_reason(error), getattr(error, "filename", None)
+    if file == STDOUT:
+        return f"the output can't be written ({reason}); {cure(error, 'send it elsewhere')}"
+    if not isinstance(file, str | bytes):
+        return reason
+    return f"{visible(os.fsdecode(file))}: can't be used ({reason}); {cure(error, 'give another file or folder')}"
+
+
+def show(text: str) -> int:
+    """Print a text and do nothing else; return the exit code."""
+    parser = argparse.ArgumentParser()
+    add_debug(parser)
+    return run(lambda _: print(text) or 0, parser, [])
 
 
 def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
@@ -217,18 +236,6 @@ def with_flags(text: str, arguments: Sequence[str]) -> str:
         flag = FLAGS[name] + (" " if found[1] else "") if name in FLAGS else found[0]
         done, text = done + text[: found.start()] + flag, text[found.end() :]
     return done + text
-
-
-def open_standard_streams() -> None:
-    """Open the null device for each standard stream that is closed.
-
-    Python leaves None there, and the next file to be opened takes the stream's number.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            number = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(number, True)
-            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def write_any_text() -> None:

@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 from gemma4_mlx import __version__
+from gemma4_mlx.commands.common import add_debug, run, show
+from gemma4_mlx.commands.streams import open_standard_streams
 from gemma4_mlx.errors import shortened
 
 COMMANDS: Mapping[str, str] = {
@@ -34,23 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dispatch(program: str, words: Sequence[str]) -> int:
     """Run `words`, whose first is a command, as if it was called `program COMMAND`."""
+    open_standard_streams()
     name, rest = (words[0], list(words[1:])) if words else ("--help", [])
     if name == "help" and rest:
         name, rest = rest[0], ["--help"]
     if name in ("--help", "-h", "help"):
-        print(usage(program))
-        return 0
+        return show(usage(program))
     if name in ("--version", "-V"):
-        print(f"gemma4-mlx {__version__}")
-        return 0
+        return show(f"gemma4-mlx {__version__}")
     if name not in COMMANDS:
         print(f"error: {_no_command(program, name)}; see --help", file=sys.stderr)
         return EXIT_USAGE
     module = import_module(f"gemma4_mlx.commands.{name}")
     if name in OF_THEIR_OWN:
         return int(module.main(rest, f"{program} {name}"))
-    from gemma4_mlx.commands.common import add_debug, run
-
     parser = argparse.ArgumentParser(prog=f"{program} {name}", description=module.DESCRIPTION)
     module.add_arguments(parser)
     add_debug(parser)
