@@ -187,7 +187,7 @@ def test_the_end_of_the_context_is_told_before_it_comes(talk: Talk) -> None:
 def test_the_end_of_memory_is_told_before_it_comes_and_bounds_the_answer(
     talk: Talk, asked: list[dict[str, Any]]
 ) -> None:
-    out, err = talk("Hello", "Thanks", options=("--memory-limit", "128MB", "--kv-bits", "none"))
+    out, err = talk("Hello", "Thanks", options=("--memory-limit", "84MB", "--kv-bits", "none"))
     lines = err.splitlines()
     assert [line.startswith("near the end of the memory: 9") for line in lines] == [True, True]
     assert [turn["max_kv_size"] for turn in asked] == [1000, 1000]
