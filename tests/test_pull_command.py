@@ -85,7 +85,7 @@ def test_what_can_be_told_is_told_without_the_weights(hub: Hub, cache: Path, run
     assert out == (
         f"{name}: 10.99 GB to download\n"
         "bits: attention 4, MLP 8, embedding 4, media 4 (7.3 a weight)\n"
-        "fits: no: 11.4 GB of 10.4\n"
+        "fits: no: 11.3 GB of 10.4\n"
         f"{name} is called 4-bit, but has 7.3 bits a weight (attention 4, MLP 8, embedding 4, media 4)\n"
     )
     assert not (snapshot(cache, name) / "model.safetensors").exists()
