@@ -140,7 +140,10 @@ def test_a_wrong_file_leaves_the_conversation(
     assert roles(asked[1]["messages"]) == ["user", "assistant", "user"]
 
 
-@pytest.mark.parametrize(("typed", "said"), [("y", "1 messages of"), ("n", "error: "), ("", "error: ")])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("y", "1 message of"), ("n", "error: "), ("", "error: ")],
+)
 def test_a_terminal_is_asked_before_a_conversation_opens_other_files(
     talk: Talk, tmp_path: Path, photo: Path, typed: str, said: str
 ) -> None:
@@ -169,7 +172,7 @@ def test_thoughts_are_shown_apart_and_are_not_history(talk: Talk, asked: list[di
     assert "7+8=15" in err
     assert [turn["enable_thinking"] for turn in asked] == [True, False]
     assert asked[1]["messages"][1] == {"role": "assistant", "content": "85"}
-    assert err.endswith("error: /think on or /think off; it is off now\n")
+    assert err.endswith("error: thinking is off; /think on or /think off changes it\n")
 
 
 def test_instructions_and_clear(talk: Talk, asked: list[dict[str, Any]], photo: Path) -> None:

@@ -327,3 +327,21 @@ def test_a_named_file_that_cannot_be_read_attaches_nothing(talk: Talk, photo: Pa
     _, err = talk(f"/image '{cut.parent}'", "/detach", code=1)
     assert err.splitlines()[1].startswith(f"error: {cut}: ")
     assert err.splitlines()[-1] == "error: nothing is attached"
+
+
+def test_think_alone_tells_the_state(talk: Talk) -> None:
+    _, err = talk("/think", "/think on", "/think")
+    assert err.splitlines() == [
+        "thinking is off; /think on or /think off changes it",
+        "thinking is on",
+        "thinking is on; /think on or /think off changes it",
+    ]
+
+
+def test_one_message_is_no_messages(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('[{"role": "user", "content": "Hello"}]')
+    _, err = talk(f"/load {tmp_path}/one.json", f"/save {tmp_path}/two.json")
+    assert err.splitlines() == [
+        "1 message of one.json; it takes the place of what was said here",
+        f"saved 1 message in {tmp_path}/two.json",
+    ]

@@ -206,10 +206,14 @@ def _detach(chat: "Chat", _: str) -> None:
 
 
 def _think(chat: "Chat", argument: str) -> None:
-    if argument.lower() not in ("on", "off"):
-        raise UsageError(f"/think on or /think off; it is {'on' if chat.think else 'off'} now")
+    state = f"thinking is {'on' if chat.think else 'off'}; /think on or /think off changes it"
+    if argument.lower() not in ("", "on", "off"):
+        raise UsageError(state)
+    if not argument:
+        chat.terminal.note(state)
+        return
     chat.think = argument.lower() == "on"
-    chat.terminal.note(f"thinking is {'on' if chat.think else 'off'}")
+    chat.terminal.note(f"thinking is {argument.lower()}")
 
 
 def _set(chat: "Chat", argument: str) -> None:
@@ -239,7 +243,7 @@ def _save(chat: "Chat", argument: str) -> None:
     waiting = ", without what is attached but not asked about yet" if chat.pending else ""
     written = conversation.save(messages, path)
     chat.written[written] = _stamp(written)
-    chat.terminal.note(f"saved {len(messages)} messages in {written}{waiting}")
+    chat.terminal.note(f"saved {_count(messages)} in {written}{waiting}")
 
 
 def _may_write(chat: "Chat", path: str) -> bool:
@@ -256,6 +260,10 @@ def _may_write(chat: "Chat", path: str) -> bool:
         chat.terminal.ask(f"{visible(path)} is there already, and not from this chat; overwrite it? [y]es, [n]o: ")
         == "y"
     )
+
+
+def _count(messages: Sequence[conversation.Message]) -> str:
+    return "1 message" if len(messages) == 1 else f"{len(messages)} messages"
 
 
 def _target(path: str) -> Path:
@@ -289,7 +297,8 @@ def _load(chat: "Chat", argument: str) -> None:
     chat.loaded = loaded
     chat.system = system["content"] if system else ""
     chat.messages = messages[1:] if system else messages
-    chat.terminal.note(f"{len(messages)} messages of {Path(path).name}; they take the place of what was said here")
+    they_take = "it takes" if len(messages) == 1 else "they take"
+    chat.terminal.note(f"{_count(messages)} of {Path(path).name}; {they_take} the place of what was said here")
 
 
 def _clear(chat: "Chat", _: str) -> None:
