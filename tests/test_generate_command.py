@@ -351,6 +351,17 @@ def test_ctrl_c_says_how_far_the_answer_came(
     assert json.loads(capsys.readouterr().out)["finish_reason"] == "interrupted"
 
 
+def test_how_good_a_drafter_guessed_is_told_to_whom_asks(
+    loaded: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    last = replace(respond("Yes.", "answer", "stop"), drafted_tokens=8, accepted_tokens=2, tokens_per_pass=1.5)
+    monkeypatch.setattr(api, "stream_generate", lambda *args, **options: iter([last]))
+    line = "Drafting: 1.50 tokens a pass, 25% of the guesses accepted\n"
+    for options, told in (((), False), (("--verbose",), True)):
+        assert run(loaded, "-p", "x", *options) == 0
+        assert (line in capsys.readouterr().err) is told
+
+
 @pytest.mark.parametrize("first", [("es.", "answer"), ("hm", "thought"), ("", "answer", "stop")])
 def test_the_given_beginning_is_part_of_the_answer(
     loaded: str, first: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any

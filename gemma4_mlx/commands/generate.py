@@ -100,7 +100,7 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
         help="keep the answer to a JSON schema: a file, - for standard input, or {...} itself",
     )
     output.add_argument("--json", action="store_true", help="print one JSON object: the answer, or --plan")
-    output.add_argument("--verbose", action="store_true", help="also print timings")
+    output.add_argument("--verbose", action="store_true", help="also print timings, and how good a drafter guessed")
     add_debug(output)
     return parser
 
@@ -128,7 +128,7 @@ def answer(args: argparse.Namespace) -> int:
         print(json_text(said.as_dict()))
     if said.last is not None:
         times = {"First token": f"{said.first_token - started:.2f} s"}
-        terminal.report(said.report() | (times if args.verbose else {}))
+        terminal.report(said.report() | (said.drafts() | times if args.verbose else {}))
     if session is not None and args.prompt_cache_file is not None:
         save_session(session, args.prompt_cache_file)
     if said.error is not None:

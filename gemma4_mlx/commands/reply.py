@@ -123,9 +123,10 @@ class Reply:
             "Prompt": f"{last.prompt_tokens} tokens{reused}, {last.prompt_tps:.3f} tokens-per-sec",
             "Generation": f"{last.generation_tokens} tokens, {last.generation_tps:.3f} tokens-per-sec",
             "Peak memory": f"{last.peak_memory / 1e9:.3f} GB",
-        } | self._drafts()
+        }
 
-    def _drafts(self) -> dict[str, str]:
+    def drafts(self) -> dict[str, str]:
+        """How good the drafter's guesses were; nothing if there were none."""
         last = self.last
         if last is None or not last.drafted_tokens:
             return {}

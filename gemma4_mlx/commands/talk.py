@@ -252,7 +252,7 @@ class Chat:
             what = "the answer is cut off" if began else "the thought took all tokens and no answer began"
             self.terminal.note(f"{what}: {self._limit(said.last)}")
         if self.args.verbose and said.last is not None:
-            self.terminal.report(said.report())
+            self.terminal.report(said.report() | said.drafts())
 
     def _limit(self, last: "Response") -> str:
         """What ended a reply, and what to do."""
