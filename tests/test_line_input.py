@@ -33,7 +33,7 @@ TABS = [
     ("/IM", "/image "),
     ("/s", "/s"),
     ("/sy", "/system "),
-    ("/none", "/none"),
+    ("/xyzzy", "/xyzzy"),
     ("/think o", "/think o"),
     ("/think of", "/think off "),
     ("/set to", "/set top_p "),
