@@ -127,6 +127,25 @@ def test_wrong_options_are_repeated_without_hidden_characters(capsys: pytest.Cap
     assert capsys.readouterr().err.endswith("error: unrecognized arguments: \u241b[2J\ufffdgpj.exe; see --help\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--txet", "a"], "unrecognized arguments: --txet a; did you mean --text? --help lists all"),
+        (["--texts=a"], "unrecognized arguments: --texts=a; did you mean --text? --help lists all"),
+        (["--zzz"], "unrecognized arguments: --zzz; see --help"),
+    ],
+)
+def test_a_flag_that_is_like_another_is_asked_about(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_debug(parser)
+    parser.add_argument("--text")
+    with pytest.raises(SystemExit):
+        run(lambda _: 0, parser, words)
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
 def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(KeyError("x"), "--debug") == 1
     said = capsys.readouterr().err

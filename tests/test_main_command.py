@@ -87,8 +87,8 @@ def test_usage_is_named_after_what_was_typed(name: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["lst"], "no command 'lst'; did you mean list; see --help"),
-        (["generte", "-p", "x"], "no command 'generte'; did you mean generate; see --help"),
+        (["lst"], "no command 'lst'; did you mean list? --help lists all"),
+        (["generte", "-p", "x"], "no command 'generte'; did you mean generate? --help lists all"),
         (["--model", "x"], "--model comes before a command: gemma4-mlx COMMAND --model; see --help"),
         (
             ["What is 2+2?"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands.common import EXIT_INTERRUPTED, add_debug, run
-from gemma4_mlx.commands.options import choice_named, given_drafter
+from gemma4_mlx.commands.options import DEFAULT_MODEL, choice_named, given_drafter
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.commands.use import chosen, remember_use
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog=prog, description="Measure Gemma 4 12B Unified on this machine.")
-    parser.add_argument("--model", "-m", help="folder, Hub repository or nano (default: $GEMMA4_MODEL, else nano)")
+    parser.add_argument("--model", "-m", help=f"folder, Hub or Kaggle name or address, or nano ({DEFAULT_MODEL})")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     parser.add_argument("--offline", action="store_true", help="use only what is downloaded already")
     what = parser.add_argument_group("what to measure")

@@ -1,6 +1,7 @@
 """What every command does alike: one-line errors, exit codes, notes, and standard streams that can be anything."""
 
 import argparse
+import difflib
 import io
 import logging
 import os
@@ -25,6 +26,8 @@ EXIT_FAILED, EXIT_SIGNAL, EXIT_INTERRUPTED = 1, 128, start.EXIT_INTERRUPTED
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 NO_PASTE_MARKS, SHOW_CURSOR = "\x1b[?2004l", "\x1b[?25h"
 CLEAR_LINE = "\r\x1b[K"
+UNKNOWN = "unrecognized arguments: "
+"""What argparse says of options that there are none of."""
 
 FLAGS: dict[str, str] = {}
 """What the command that runs calls the library's arguments."""
@@ -165,8 +168,18 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
             print(help_text.getvalue(), end="", flush=True)
         problem = said.getvalue().partition(f"{parser.prog}: error: ")[2]
         if problem:
-            print(f"error: {replace_hidden(' '.join(problem.split()), symbol)}; see --help", file=sys.stderr)
+            shown = replace_hidden(" ".join(problem.split()), symbol)
+            print(f"error: {shown}{_flag_meant(parser, problem)}", file=sys.stderr)
         raise
+
+
+def _flag_meant(parser: argparse.ArgumentParser, problem: str) -> str:
+    """The flag that is like one that there is none of, as a question; else where all are."""
+    unknown = problem.partition(UNKNOWN)[2].split()
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    given = unknown[0].partition("=")[0] if unknown else ""
+    close = difflib.get_close_matches(given, flags, 1) if given.startswith("--") else []
+    return f"; did you mean {close[0]}? --help lists all" if close else "; see --help"
 
 
 def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

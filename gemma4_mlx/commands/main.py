@@ -45,7 +45,7 @@ def dispatch(program: str, words: Sequence[str]) -> int:
     if name in ("--version", "-V"):
         return show(f"gemma4-mlx {__version__}")
     if name not in COMMANDS:
-        print(f"error: {_no_command(program, name)}; see --help", file=sys.stderr)
+        print(f"error: {_no_command(program, name)}", file=sys.stderr)
         return EXIT_USAGE
     module = import_module(f"gemma4_mlx.commands.{name}")
     if name in OF_THEIR_OWN:
@@ -82,7 +82,7 @@ def _program() -> str:
 def _no_command(program: str, name: str) -> str:
     close = difflib.get_close_matches(name, COMMANDS, 1)
     if close:
-        return f"no command {shortened(name)!r}; did you mean {close[0]}"
+        return f"no command {shortened(name)!r}; did you mean {close[0]}? --help lists all"
     if name.startswith("-"):
-        return f"{shortened(name)} comes before a command: {program} COMMAND {shortened(name)}"
-    return f"no command {shortened(name)!r}: to ask something, {program} generate --prompt TEXT"
+        return f"{shortened(name)} comes before a command: {program} COMMAND {shortened(name)}; see --help"
+    return f"no command {shortened(name)!r}: to ask something, {program} generate --prompt TEXT; see --help"

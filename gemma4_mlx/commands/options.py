@@ -20,6 +20,7 @@ NANO_NOTICE = (
     "nano, the built-in demonstration model, answers: it knows simple shapes, digits, tones and sums. "
     "For Gemma 4 itself: --model mlx-community/gemma-4-12B-it-4bit"
 )
+DEFAULT_MODEL = "default: $GEMMA4_MODEL, gemma4-mlx use, else nano"
 EIGHT_BITS = "plain caches would not fit: they are kept in 8 bits (--kv-bits none insists, --plan tells the sizes)"
 
 
@@ -36,7 +37,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
     group.add_argument(
         "--model",
-        help="folder, Hub or Kaggle name or address, or nano (default: $GEMMA4_MODEL, gemma4-mlx use, else nano)",
+        help=f"folder, Hub or Kaggle name or address, or nano ({DEFAULT_MODEL})",
     )
     group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     group.add_argument("--offline", action="store_true", help="use only what is downloaded already")
