@@ -8,6 +8,7 @@ import codecs
 import errno
 import fcntl
 import json
+import math
 import os
 import shutil
 import stat
@@ -21,6 +22,9 @@ from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.errors import GemmaError, note, one_line
 
 PREFIX, SUFFIX = ".gemma4_mlx-", ".part"
+UNITS = ((10**8, 10**9, "GB", 2), (10**6, 10**6, "MB", 0), (10**3, 10**3, "kB", 0), (0, 1, "bytes", 0))
+"""From how many bytes on a unit is used, its bytes, name and decimals."""
+
 ANYONES = 0o666
 """Permission bits before the umask takes its own away."""
 
@@ -41,9 +45,7 @@ def write_atomically(
         GemmaError: it can't be written. Nothing is left behind then.
     """
     try:
-        target = Path(os.path.realpath(os.path.expanduser(path)))
-        if not target.parent.is_dir():
-            raise GemmaError(f"{path}: not written, as there is no folder {target.parent}; make it first")
+        target = _target(path, "not written, as ")
         mode = _mode(target, private)
         with device_errors_named(), _unfinished(target.parent, ending) as (part, handle):
             _fill(part, content)
@@ -58,17 +60,37 @@ def write_atomically(
 def check_writable(path: str | Path, size: int = 0) -> None:
     """Find out now whether `write_atomically` can put a file of `size` bytes there later. Raises GemmaError."""
     try:
-        target = Path(os.path.realpath(os.path.expanduser(path)))
-        if not target.parent.is_dir():
-            raise GemmaError(f"{path}: there is no folder {target.parent}; make it first")
+        target = _target(path)
         _mode(target, private=True)
         with _unfinished(target.parent, ""):
             free = shutil.disk_usage(target.parent).free
     except (OSError, RuntimeError, ValueError) as error:
         raise GemmaError(f"{path}: can't be written ({system_reason(error)}); {cure(error)}") from None
+    check_room(path, free, size)
+
+
+def _target(path: str | Path, so: str = "") -> Path:
+    """Where a path leads, links followed. Raises GemmaError if it is empty, or its folder is not there."""
+    if not str(path).strip():
+        raise GemmaError("the name of a file is empty; give one")
+    target = Path(os.path.realpath(os.path.expanduser(path)))
+    if not target.parent.is_dir():
+        raise GemmaError(f"{path}: {so}there is no folder {target.parent}; make it first")
+    return target
+
+
+def check_room(place: str | Path, free: int, size: int) -> None:
+    """Raise GemmaError unless `size` bytes find room in a place with so many `free`."""
     if free < size:
-        left = f"{size / 1e6:,.0f} MB are needed there, and {free / 1e6:,.0f} MB are free"
-        raise GemmaError(f"{path}: {left}; make room, or give another place")
+        left = f"{byte_text(size, up=True)} are needed there, and {byte_text(free)} are free"
+        raise GemmaError(f"{place}: {left}; make room, or give another place")
+
+
+def byte_text(count: int, *, up: bool = False) -> str:
+    """Bytes in the unit that shows them: 12 bytes, 7 kB, 240 MB, 7.31 GB; `up` never shows less than there are."""
+    unit, name, digits = next(row[1:] for row in UNITS if count >= row[0])
+    shown = count / unit * 10**digits
+    return f"{(math.ceil(shown) if up else math.floor(shown)) / 10**digits:,.{digits}f} {name}"
 
 
 def _fill(part: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -246,10 +268,14 @@ def read_given_json(
 
     `pairs` makes the value of an object, and may raise ValueError. Raises GemmaError if there is no JSON in it.
     """
+    if not str(path).strip():
+        raise GemmaError("the name of a JSON file is missing; give one")
     try:
         return json.loads(decode(read_limited(Path(path).expanduser(), most)), object_pairs_hook=pairs)
+    except FileNotFoundError:
+        raise GemmaError(f"{name}: there is no such file") from None
     except (OSError, ValueError, RecursionError, RuntimeError) as error:  # the last where there is no home folder
-        raise GemmaError(f"{name}: not a readable JSON file ({one_line(error)})") from None
+        raise GemmaError(f"{name}: not a readable JSON file ({system_reason(error)})") from None
 
 
 def read_json(path: Path, most: int = JSON_BYTES) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _entries(path: str, content: Any) -> Mapping[str, Any]:
             found = found.get(key) if isinstance(found, dict) else None
         if isinstance(found, dict):
             return found
-    form = "{'mcpServers': {NAME: {'command': ..., 'args': [...]}}}, or 'url' in place of 'command'"
+    form = '{"mcpServers": {"NAME": {"command": "...", "args": ["..."]}}}, or "url" in place of "command"'
     raise GemmaError(f"{path}: expected {form}")
 
 

@@ -67,7 +67,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Gemma4Unified:
 
 @pytest.mark.parametrize(
     ("limit", "fits"),
-    [("64GB", "yes, 262,000 tokens"), ("18GB", "yes, 2,000 tokens"), ("16GB", "no: 11.3 GB of 10.4")],
+    [("64GB", "yes, 262,000 tokens"), ("18GB", "yes, 2,000 tokens"), ("16GB", "no: 11.37 GB of 10.35 GB")],
 )
 def test_what_fits_is_told_from_headers(mixed: Gemma4Unified, limit: str, fits: str) -> None:
     told = facts(mixed, limit)

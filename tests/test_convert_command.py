@@ -113,7 +113,7 @@ def test_a_full_disk(
         assert main(options) == 1
     assert capsys.readouterr().err.splitlines() == [
         f"error: {tmp_path}: can't be written ([write] Unable to write 12 bytes to file.); is the disk full?",
-        f"error: {tmp_path}: 7 MB are needed there and 1 MB are free",
+        f"error: {tmp_path}: 7 MB are needed there, and 1 MB are free; make room, or give another place",
     ]
     assert list(tmp_path.iterdir()) == []
 

@@ -17,7 +17,15 @@ import pytest
 from filelock import FileLock
 
 from gemma4_mlx.errors import GemmaError
-from gemma4_mlx.files import check_writable, cure, refused_locks_as_missing, try_lock, write_atomically
+from gemma4_mlx.files import (
+    byte_text,
+    check_writable,
+    cure,
+    read_given_json,
+    refused_locks_as_missing,
+    try_lock,
+    write_atomically,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -287,3 +295,23 @@ def test_room_for_a_file_is_found_out_before(tmp_path: Path, monkeypatch: pytest
 )
 def test_a_full_disk_is_asked_for_if_it_can_be_one(error: Exception, said: str) -> None:
     assert cure(error) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "text", "up"),
+    [
+        (0, "0 bytes", "0 bytes"),
+        (999, "999 bytes", "999 bytes"),
+        (1_500, "1 kB", "2 kB"),
+        (2_500_000, "2 MB", "3 MB"),
+        (7_312_345_678, "7.31 GB", "7.32 GB"),
+    ],
+)
+def test_bytes_in_the_unit_that_shows_them(count: int, text: str, up: str) -> None:
+    assert (byte_text(count), byte_text(count, up=True)) == (text, up)
+
+
+def test_a_name_that_is_empty_is_no_folder() -> None:
+    for fails in (lambda: check_writable(""), lambda: write_atomically(" ", "x"), lambda: read_given_json("", "x")):
+        with pytest.raises(GemmaError, match=r"the name of a (JSON )?file is (empty|missing); give one"):
+            fails()

@@ -247,7 +247,10 @@ def test_a_pipe_that_is_closed_during_the_answer(gated: tuple["subprocess.Popen[
 def test_a_full_disk(tiny_folder: Path) -> None:
     with Path("/dev/full").open("w") as full:
         process = start("--model", str(tiny_folder), "-p", "Hello", "-m", "20", "--seed", "3", stdout=full)
-        assert process.communicate()[1] == "error: [Errno 28] No space left on device\n"
+        assert (
+            process.communicate()[1]
+            == "error: the output can't be written (No space left on device); is the disk full?\n"
+        )
         assert process.returncode == 1
 
 
@@ -400,4 +403,4 @@ def test_a_prompt_that_the_disk_has_no_room_for_is_refused_before_the_answer(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     assert run(loaded, "-p", "Hi", "--prompt-cache-file", str(tmp_path / "talk")) == 1
     out, err = capsys.readouterr()
-    assert (out, "MB are needed there, and 0 MB are free" in err) == ("", True)
+    assert (out, "kB are needed there, and 1 kB are free" in err) == ("", True)

@@ -189,7 +189,7 @@ def test_refusals_are_one_line(kaggle: Kaggle, status: int, message: str) -> Non
     ("name", "message"),
     [
         ("a/b/transformers/d", "there is no such model on Kaggle"),
-        ("a/b/nothing/d", r"download failed \('nothing' is not a valid ModelFramework\); run it again"),
+        ("a/b/nothing/d", r"nothing is no framework on Kaggle; copy the address"),
     ],
 )
 def test_other_models(kaggle: Kaggle, name: str, message: str) -> None:

@@ -85,7 +85,7 @@ def test_what_can_be_told_is_told_without_the_weights(hub: Hub, cache: Path, run
     assert out == (
         f"{name}: 10.99 GB to download\n"
         "bits: attention 4, MLP 8, embedding 4, media 4 (7.3 a weight)\n"
-        "fits: no: 11.3 GB of 10.4\n"
+        "fits: no: 11.31 GB of 10.35 GB\n"
         f"{name} is called 4-bit, but has 7.3 bits a weight (attention 4, MLP 8, embedding 4, media 4)\n"
     )
     assert not (snapshot(cache, name) / "model.safetensors").exists()
@@ -226,7 +226,10 @@ def test_a_full_disk_is_told_before(hub: Hub, cache: Path, run: Run, monkeypatch
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000))
     code, _, err = run("pull", NAME)
-    assert (code, err) == (1, f"error: {cache}: 11 MB are needed there and 2 MB are free; remove something\n")
+    assert (code, err) == (
+        1,
+        f"error: {cache}: 12 MB are needed there, and 2 MB are free; make room, or give another place\n",
+    )
 
 
 def test_a_revision_is_pulled_and_listed(hub: Hub, run: Run) -> None:

@@ -15,7 +15,7 @@ import pytest
 from gemma4_mlx.commands import question
 from gemma4_mlx.commands.common import parse
 from gemma4_mlx.commands.generate import make_parser
-from gemma4_mlx.commands.question import read_question, reads_stdin, settle_question
+from gemma4_mlx.commands.question import out_of_file, read_question, reads_stdin, settle_question
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.errors import GemmaError, UsageError
 
@@ -82,10 +82,10 @@ def test_a_question_in_any_form(argv: list[str], prompt: str) -> None:
         ([""], EMPTY),
         (["-p", "-"], EMPTY),
         (["-p", "-", "--image", "photo.png"], "standard input brought no question; --prompt '' asks none on purpose"),
-        (["-p", "@empty"], "--prompt @empty: it is empty; @@empty is a question that begins with an @"),
-        (["-p", "@empty", "--image", "photo.png"], "--prompt @empty: it is empty; @@empty is"),
+        (["-p", "@empty"], "--prompt @empty: the file is empty; write the text into it"),
+        (["-p", "@empty", "--image", "photo.png"], "--prompt @empty: the file is empty;"),
         (["-p", "@nobody"], "--prompt @nobody: there is no such file; @@nobody is a question that begins with an @"),
-        (["-p", "@."], "--prompt @.: is a directory; @@. is"),
+        (["-p", "@."], "--prompt @.: it is a folder; give another file"),
         (["-p", "@"], "--prompt @: a name must follow; @@ is"),
         (["-p", "@latin.txt"], "latin.txt is not UTF-8 text; media go to --image, --audio or --video, and iconv"),
         (["-p", "x", "y"], "two questions, --prompt 'x' and 'y': leave one out, or put quotes around both"),
@@ -217,3 +217,11 @@ def test_whether_a_shell_made_a_pipeline() -> None:
     for control, said in (("set -m", "True\n"), ("set +m", "False\n")):
         words = ["bash", "-c", f"{control}; sleep 0 | {sys.executable} -c '{script}'; true"]
         assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == said
+
+
+def test_instructions_come_out_of_a_file_as_a_question_does(tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("Be brief.\n")
+    assert out_of_file(f"@{tmp_path / 'rules'}", "--system") == "Be brief."
+    assert [out_of_file(text, "--system") for text in ("@@home", "Be @home", "")] == ["@home", "Be @home", ""]
+    with pytest.raises(UsageError, match="--system @no: there is no such file; @@no is a text that begins with an @"):
+        out_of_file("@no", "--system")

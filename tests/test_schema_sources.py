@@ -73,8 +73,8 @@ def test_what_stands_for_a_schema(given: Any) -> None:
         ("", "json_schema is text and was read as JSON"),
         (Broken, "json_schema: Broken gives no JSON schema (no schema for callables)"),
         (pydantic.TypeAdapter(Callable[[], int]), "json_schema: TypeAdapter gives no JSON schema ("),
-        (3, "the JSON schema must be an object, such as {'type': 'object', ...}, not int"),
-        ([SCHEMA], "the JSON schema must be an object, such as {'type': 'object', ...}, not list"),
+        (3, 'the JSON schema must be an object, such as {"type": "object", ...}, not int'),
+        ([SCHEMA], 'the JSON schema must be an object, such as {"type": "object", ...}, not list'),
         (Path("schema.json"), "the JSON schema must be an object"),
         (str, "the JSON schema must be an object"),
     ],
@@ -112,10 +112,12 @@ def test_forms_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("words", "code", "line"),
     [
         (["{'a': 1}"], 1, "--json-schema {'a': 1} was read as the schema itself, not as the name of a file: it is not"),
-        (["[1]"], 2, "the JSON schema must be an object, such as {'type': 'object', ...}, not list"),
+        (["[1]"], 2, 'the JSON schema must be an object, such as {"type": "object", ...}, not list'),
         (["-"], 1, "--json-schema -: it is not JSON (Expecting value"),
         (["-", "--image", "-"], 2, "standard input can be read once: only one option may be -"),
-        (["nowhere.json"], 1, "--json-schema nowhere.json: not a readable JSON file ("),
+        (["nowhere.json"], 1, "--json-schema nowhere.json: there is no such file"),
+        (["@nowhere.json"], 1, "--json-schema @nowhere.json: there is no such file"),
+        ([""], 2, "--json-schema: the name of a file is missing"),
     ],
 )
 def test_errors_say_which_form_was_read(words: list[str], code: int, line: str, capsys: Any, monkeypatch: Any) -> None:

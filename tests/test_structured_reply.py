@@ -141,7 +141,7 @@ def test_the_command_takes_response_format_and_says_once_what_limits_nothing(
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
-        (None, 1, "not a readable JSON file"),
+        (None, 1, "there is no such file"),
         ("{", 1, "not a readable JSON file"),
         ("[]", 2, "the JSON schema must be an object"),
         ('{"type": "object", "minProperties": 3}', 2, "asks for minProperties over 1"),

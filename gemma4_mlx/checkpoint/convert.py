@@ -26,7 +26,17 @@ from gemma4_mlx.checkpoint.unfinished import origin as origin_of
 from gemma4_mlx.config import ModelConfig
 from gemma4_mlx.device_errors import device_errors_named
 from gemma4_mlx.errors import GemmaError, UsageError, one_line
-from gemma4_mlx.files import JSON_BYTES, TOKENIZER_BYTES, read_json, read_limited, try_lock, write_atomically
+from gemma4_mlx.files import (
+    JSON_BYTES,
+    TOKENIZER_BYTES,
+    check_room,
+    cure,
+    read_json,
+    read_limited,
+    system_reason,
+    try_lock,
+    write_atomically,
+)
 from gemma4_mlx.model.bits import bits_per_weight, bits_text
 from gemma4_mlx.model.disk import read
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -225,7 +235,10 @@ def new_folder(target: Path, size: int = 0) -> Iterator[Path]:
     check_target(target)
     target = target.absolute()
     unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        unfinished.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GemmaError(f"{target}: can't be written ({system_reason(error)}); {cure(error)}") from None
     with _only_writer(unfinished, target):
         try:
             _empty(unfinished)
@@ -263,9 +276,7 @@ def _empty(folder: Path) -> None:
 
 
 def _check_space(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise GemmaError(f"{folder.parent}: {size / 1e6:,.0f} MB are needed there and {free / 1e6:,.0f} MB are free")
+    check_room(folder.parent, shutil.disk_usage(folder).free, size)
 
 
 @contextmanager

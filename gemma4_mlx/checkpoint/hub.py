@@ -10,7 +10,7 @@ from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address, read_address
 from gemma4_mlx.checkpoint.kaggle import only_errors
 from gemma4_mlx.checkpoint.unfinished import check_finished
 from gemma4_mlx.errors import GemmaError, one_line, shortened
-from gemma4_mlx.files import refused_locks_as_missing
+from gemma4_mlx.files import refused_locks_as_missing, system_reason
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
 
@@ -126,7 +126,11 @@ def hub_errors(repo: str, revision: str | None, offline: bool = False, *, bars: 
     except SafetensorsParsingError as error:
         raise GemmaError(f"{repo}: its weights are no safetensors files ({shortened(one_line(error))})") from None
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
-        raise GemmaError(f"{repo}: download failed ({shortened(one_line(error))}); run it again to resume") from None
+        if isinstance(error, HTTPError) and getattr(error, "response", None) is None:  # nobody answered
+            raise GemmaError(f"{repo}: the Hub can't be reached; try it again with a network") from None
+        raise GemmaError(
+            f"{repo}: download failed ({shortened(system_reason(error))}); run it again to resume"
+        ) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.checkpoint.address import Address
+from gemma4_mlx.checkpoint.address import FRAMEWORK, Address
 from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
 
 NO_TERMS = 'accept its terms at {page}, and set KAGGLE_API_TOKEN (from "API tokens" on kaggle.com/settings)'
@@ -32,6 +32,7 @@ def download(address: Address, offline: bool = False) -> Path:
         raise GemmaError(f"{address}: it is not in the cache; download it once with a network, or give a folder")
     try:
         with _kagglehub(address) as library:
+            _check_framework(address)
             return Path(library.model_download(_handle(address)))
     except GemmaError as error:
         if found is None or not isinstance(error.__cause__, ConnectionError):
@@ -53,12 +54,25 @@ def files(address: Address) -> tuple[int, Mapping[str, int]]:
         from kagglehub.handle import parse_model_handle
 
         handle = parse_model_handle(_handle(address))
+        _check_framework(address)
         with build_kaggle_client() as client:
             service = client.models.model_api_client
             version = handle.version or library.exceptions.handle_call(
                 lambda: service.get_model_instance(_request("ApiGetModelInstanceRequest", handle)).version_number
             )
             return version, dict(_listed(library, service, handle.with_version(version)))
+
+
+def _check_framework(address: Address) -> None:
+    """Raise GemmaError if Kaggle has no framework of this name."""
+    from kagglehub.handle import parse_model_handle
+
+    handle = parse_model_handle(_handle(address))
+    try:
+        handle.framework_enum()
+    except ValueError:
+        cure = f"copy the address of its page, or try {FRAMEWORK}"
+        raise GemmaError(f"{address}: {shortened(handle.framework)} is no framework on Kaggle; {cure}") from None
 
 
 def _listed(library: Any, service: Any, handle: Any) -> Iterator[tuple[str, int]]:

@@ -45,7 +45,9 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
         prog=prog, description="Talk with Gemma 4 12B Unified. /help in the chat lists its commands."
     )
     ask = parser.add_argument_group("how it begins")
-    ask.add_argument("--system", default="", help="instructions for the model")
+    ask.add_argument(
+        "--system", default="", help="instructions for the model; @FILE reads them from a file, @@ is an @"
+    )
     ask.add_argument("words", nargs="*", metavar="QUESTION", help="the first question, if --prompt gives none")
     ask.add_argument("--prompt", "-p", help="the first question; @FILE reads it from a file")
     add_attachments(parser, ask)
@@ -77,7 +79,8 @@ def check_usage(args: argparse.Namespace) -> None:
     settle_question(args)
     if reads_stdin(args.prompt) or STDIN in (source for _, source in args.media):
         raise UsageError("- is standard input, and the conversation comes from there: give the text, or name the file")
-    if args.prompt is not None and args.prompt.startswith(("@", "\\@")):
+    args.system = out_of_file(args.system, "--system")
+    if args.prompt is not None:
         args.prompt = out_of_file(args.prompt)
     if args.prompt is not None and not args.prompt.strip():
         raise UsageError("--prompt is empty; leave it out to be asked for the first question")

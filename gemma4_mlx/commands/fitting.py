@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from gemma4_mlx.config import DrafterConfig, ModelConfig
 from gemma4_mlx.engine.memory import budget
-from gemma4_mlx.engine.plan import GB, Need, module_bytes, need
+from gemma4_mlx.engine.plan import Need, module_bytes, need
 from gemma4_mlx.errors import LOGGER
+from gemma4_mlx.files import byte_text
 from gemma4_mlx.model.bits import bits_per_weight, bits_text
 from gemma4_mlx.model.drafter import Drafter
 from gemma4_mlx.model.unified import Gemma4Unified
@@ -57,7 +58,7 @@ def fits_text(asked: Need) -> str:
         if longest:
             caches = f" with {bits}-bit caches" if bits else ""
             return f"yes, {longest:,} tokens{caches}"
-    return f"no: {asked.plan(SHORT, 4).total / GB:.1f} GB of {asked.limit / GB:.1f}"
+    return f"no: {byte_text(asked.plan(SHORT, 4).total, up=True)} of {byte_text(asked.limit)}"
 
 
 def fits_by_bytes(config: ModelConfig | DrafterConfig, weights: int, memory_limit: str | None) -> str:

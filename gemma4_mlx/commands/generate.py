@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -27,6 +28,7 @@ from gemma4_mlx.commands.prompt_cache import open_session, save_session
 from gemma4_mlx.commands.question import (
     MOST_INPUT,
     as_text,
+    out_of_file,
     read_question,
     reads_stdin,
     settle_question,
@@ -87,7 +89,7 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
         help="the question; @FILE reads it from a file, - from standard input, @@ is an @; "
         "what is piped in otherwise stands before it",
     )
-    ask.add_argument("--system", help="instructions for the model")
+    ask.add_argument("--system", help="instructions for the model; @FILE reads them from a file, @@ is an @")
     add_attachments(parser, ask)
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
     ask.add_argument("--prompt-cache-file", help="go on from what this file holds, and keep prompt and reply in it")
@@ -258,6 +260,8 @@ def show(
 def check_usage(args: argparse.Namespace) -> None:
     """Raises UsageError for what can be told before anything is loaded."""
     settle_question(args)
+    check_file_names(args)
+    args.system = out_of_file(args.system, "--system") if args.system else args.system
     if stdin_readers(args) > 1:
         raise UsageError("standard input can be read once: only one option may be -")
     if args.thinking_budget is not None and not args.enable_thinking:
@@ -270,6 +274,13 @@ def check_usage(args: argparse.Namespace) -> None:
     from gemma4_mlx.engine.options import GenerationOptions
 
     GenerationOptions(**{name: value for name, value in reply_options(args).items() if value is not None})
+
+
+def check_file_names(args: argparse.Namespace) -> None:
+    """Raise UsageError for a name of a file that is empty, as that of a variable of the shell without a value."""
+    for flag, name in (("--prompt-cache-file", args.prompt_cache_file), ("--json-schema", args.json_schema)):
+        if name is not None and not name.strip():
+            raise UsageError(f"{flag}: the name of a file is missing; leave {flag} out, or give one")
 
 
 def stdin_readers(args: argparse.Namespace) -> int:
@@ -293,6 +304,8 @@ def given_schema(args: argparse.Namespace) -> Any:
 def read_schema(given: str) -> Any:
     """The JSON schema that a text is, or that a file or standard input (-) holds. Raises GemmaError."""
     name = f"--json-schema {shortened(given)}"
+    if given.startswith("@") and not os.path.exists(given):  # as --prompt takes files
+        given = given[1:]
     if given.lstrip().startswith(("{", "[")):
         text, name = given, f"{name} was read as the schema itself, not as the name of a file"
     elif given in STDIN_NAMES:

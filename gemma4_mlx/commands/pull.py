@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from gemma4_mlx.checkpoint.address import HUB, Address, read_address
 from gemma4_mlx.commands.list import size
-from gemma4_mlx.errors import GemmaError, UsageError, note
+from gemma4_mlx.errors import UsageError, note
+from gemma4_mlx.files import check_room
 
 if TYPE_CHECKING:
     from gemma4_mlx.checkpoint.offer import Offer
@@ -93,8 +94,7 @@ def _agreed(args: argparse.Namespace, offer: "Offer") -> bool:
     cache = cache_of(offer.address)
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    if free < offer.size:
-        raise GemmaError(f"{cache}: {size(offer.size)} are needed there and {size(free)} are free; remove something")
+    check_room(cache, free, offer.size)
     if args.yes or not sys.stdin.isatty():
         return True
     print("download it? [Y/n] ", end="", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from gemma4_mlx.commands.attachments import STDIN_NAMES, stray_question
 from gemma4_mlx.errors import GemmaError, UsageError, note, shortened
+from gemma4_mlx.files import system_reason
 
 if TYPE_CHECKING:
     from gemma4_mlx.commands.terminal import Terminal
@@ -90,11 +91,11 @@ def read_question(args: argparse.Namespace, terminal: "Terminal", *, stdin_is_fr
     """
     question = args.prompt
     if reads_stdin(question):
-        terminal.status("reading standard input")
+        _say_what_is_read(terminal)
         question = as_text(_read(sys.stdin.buffer), "standard input").strip()
         if not question and args.media:
             raise UsageError("standard input brought no question; --prompt '' asks none on purpose")
-    elif question is not None and question.startswith(("@", "\\@")):
+    elif question is not None:
         question = out_of_file(question)
     piped = piped_text(terminal) if stdin_is_free else ""
     if question is None and not piped:
@@ -104,6 +105,14 @@ def read_question(args: argparse.Namespace, terminal: "Terminal", *, stdin_is_fr
         note(f"{len(piped):,} characters of standard input are read before the question")
     args.prompt = "\n\n".join(part for part in (piped, question) if part)
     check_question(args)
+
+
+def _say_what_is_read(terminal: "Terminal") -> None:
+    """Say that standard input is read: somebody who types there needs a line of their own, and must know its end."""
+    if sys.stdin.isatty():
+        terminal.note("reading the question from the keyboard; Ctrl-D on an empty line ends it")
+    else:
+        terminal.status("reading standard input")
 
 
 def _no_prompt(args: argparse.Namespace) -> str:
@@ -124,23 +133,26 @@ def check_question(args: argparse.Namespace) -> None:
         raise UsageError("the prompt is empty, and there is no image, audio or video: ask something")
 
 
-def out_of_file(question: str) -> str:
-    """The text of @FILE; @@ and \\@ stand for an @ that is meant."""
-    if question.startswith(("@@", "\\@")):
-        return question[1:]
-    name = question[1:]
-    reason = "it is empty" if name else "a name must follow"
+def out_of_file(given: str, flag: str = "--prompt") -> str:
+    """The text of @FILE, or what is given as it is; @@ and \\@ stand for an @ that is meant."""
+    if given.startswith(("@@", "\\@")):
+        return given[1:]
+    if not given.startswith("@"):
+        return given
+    name, shown = given[1:], shortened(given)
+    meant = f"@{shown} is a {'question' if flag == '--prompt' else 'text'} that begins with an @"
     try:
         with Path(name or os.devnull).expanduser().open("rb") as file:
             text = as_text(_read(file), shortened(name)).strip()
-        if text:
-            return text
     except FileNotFoundError:
-        reason = "there is no such file"
+        raise UsageError(f"{flag} {shown}: there is no such file; {meant}") from None
     except (OSError, RuntimeError) as error:  # RuntimeError if there is no home folder
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-    shown = shortened(question)
-    raise UsageError(f"--prompt {shown}: {reason}; @{shown} is a question that begins with an @")
+        raise UsageError(f"{flag} {shown}: {system_reason(error)}; give another file") from None
+    if not name:
+        raise UsageError(f"{flag} @: a name must follow; {meant}")
+    if not text:
+        raise UsageError(f"{flag} {shown}: the file is empty; write the text into it")
+    return text
 
 
 def as_text(data: bytes, name: str) -> str:

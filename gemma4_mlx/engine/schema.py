@@ -56,7 +56,7 @@ def compile_schema(schema: Any) -> str:
     schema = unwrapped(read_schema(schema))
     if not isinstance(schema, Mapping):
         found = type(schema).__name__
-        raise UsageError(f"the JSON schema must be an object, such as {{'type': 'object', ...}}, not {found}")
+        raise UsageError(f'the JSON schema must be an object, such as {{"type": "object", ...}}, not {found}')
     try:
         text = json.dumps(schema, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
