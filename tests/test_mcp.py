@@ -486,7 +486,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: Any, message: str) -> 
     assert "\n" not in str(error.value)
     with pytest.raises(GemmaError, match="not a readable JSON file"):
         read_servers(tmp_path)
-    with pytest.raises(GemmaError, match="not a readable JSON file"):
+    with pytest.raises(GemmaError, match="there is no such file"):
         read_servers(tmp_path / "none.json")
 
 
