@@ -232,7 +232,7 @@ def test_an_empty_question_is_an_error(
 def test_the_environment_is_named_if_it_chose_the_model(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = " ($GEMMA4_MODEL chose this model; --model takes another)\n"
+    named = "; this model was set by $GEMMA4_MODEL: --model NAME takes another\n"
     for wrong in ("/nowhere/at/all", str(tmp_path), __file__):
         monkeypatch.setenv("GEMMA4_MODEL", wrong)
         for command, words in ((main, ["-p", "x"]), (chat, []), (bench, [])):

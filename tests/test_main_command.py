@@ -138,6 +138,22 @@ def test_the_order_of_what_names_a_model(home: Home, monkeypatch: pytest.MonkeyP
     assert chosen().name == NAME
 
 
+def test_a_chosen_folder_that_is_gone_is_told(home: Home, run: Run) -> None:
+    folder = home / "mine"
+    shutil.copytree(NANO_FOLDER, folder)
+    run("use", str(folder))
+    folder.rename(home / "other")
+    gone = f"note: {folder} isn't there any more; gemma4-mlx use NAME chooses another, --none nano\n"
+    assert run("use")[2] == gone
+    default = f"note: {folder}, the default, isn't there any more; gemma4-mlx use NAME chooses another\n"
+    assert run("list")[2] == default
+    code, out, err = run("generate", "-p", "Hi")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {folder}: no such folder")
+    assert err.endswith("settings.json: --model NAME takes another\n")
+    assert err.count("\n") == 1
+
+
 def test_use_says_what_is_taken_and_why(home: Home, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     nothing = "nano, the built-in demonstration model (nothing is chosen; gemma4-mlx use NAME chooses)\n"
     assert run("use") == (0, nothing, "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.commands.use import chosen
+from gemma4_mlx.commands.use import chosen, is_gone
 from gemma4_mlx.errors import GemmaError, note, visible
 from gemma4_mlx.settings import known_folders, last_uses
 
@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         print("\n".join(table([HEADS, *(cells(row) for row in rows)])))
+    if is_gone(default):
+        remarks.append(f"{default}, the default, isn't there any more; gemma4-mlx use NAME chooses another")
     for remark in filter(None, remarks):
         note(remark)
     return 0

@@ -97,7 +97,7 @@ def choice_named(args: argparse.Namespace) -> Iterator[None]:
     except GemmaError as error:
         named_by = chosen(args.model).named_by
         if not args.model and named_by:
-            error.args = (f"{error} ({named_by} chose this model; --model takes another)",)
+            error.args = (f"{error}; this model was set by {named_by}: --model NAME takes another",)
         raise
 
 

@@ -59,7 +59,17 @@ def described() -> str:
     choice = chosen()
     if choice.name == NANO and not choice.named_by:
         return "nano, the built-in demonstration model (nothing is chosen; gemma4-mlx use NAME chooses)"
+    if is_gone(choice.name):
+        note(f"{choice.name} isn't there any more; gemma4-mlx use NAME chooses another, --none nano")
     return f"{choice.name} (set by {choice.named_by})"
+
+
+def is_gone(name: str) -> bool:
+    """Whether a name can only be a folder, and there is none. A home that can't be found holds none."""
+    try:
+        return name != NANO and not Path(name).expanduser().is_dir() and read_address(name) is None
+    except (GemmaError, OSError, RuntimeError, ValueError):
+        return True
 
 
 def remember_use(name: str, revision: str | None = None) -> None:
