@@ -155,6 +155,7 @@ def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_ctrl_c_and_exits_are_no_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "note: stopped by Ctrl-C\n"
     with pytest.raises(SystemExit):
         fail(SystemExit(5))
     assert capsys.readouterr().err == ""
@@ -295,7 +296,8 @@ def test_a_signal_ends_a_command_like_an_exception(sent: list[int], code: int, s
     for number in sent:
         process.send_signal(number)
     rest, err = process.communicate(timeout=20)
-    assert (first + rest, err, process.returncode) == (said, b"", code)
+    noted = b"note: stopped by Ctrl-C\n" if sent == [signal.SIGINT] else b""
+    assert (first + rest, err, process.returncode) == (said, noted, code)
 
 
 def test_hanging_up_is_ignored_if_it_was_before() -> None:

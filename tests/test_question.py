@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from gemma4_mlx.commands import question
 from gemma4_mlx.commands.common import parse
-from gemma4_mlx.commands.generate import make_parser
+from gemma4_mlx.commands.generate import main, make_parser
 from gemma4_mlx.commands.question import out_of_file, read_question, reads_stdin, settle_question
 from gemma4_mlx.commands.terminal import Terminal
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -217,6 +218,11 @@ def test_whether_a_shell_made_a_pipeline() -> None:
     for control, said in (("set -m", "True\n"), ("set +m", "False\n")):
         words = ["bash", "-c", f"{control}; sleep 0 | {sys.executable} -c '{script}'; true"]
         assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == said
+
+
+def test_a_plan_needs_no_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nano", "--plan", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fits"] is True
 
 
 def test_instructions_come_out_of_a_file_as_a_question_does(tmp_path: Path) -> None:

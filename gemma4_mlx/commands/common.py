@@ -143,7 +143,7 @@ def _run(
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        print(CLEAR_LINE if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
+        LOGGER.warning("stopped by Ctrl-C")
         return EXIT_INTERRUPTED
     except (SystemExit, GeneratorExit):
         raise

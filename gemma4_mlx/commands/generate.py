@@ -267,6 +267,10 @@ def check_usage(args: argparse.Namespace) -> None:
     if args.thinking_budget is not None and not args.enable_thinking:
         raise UsageError("--thinking-budget limits a thought, and there is none without --enable-thinking")
     check_tool_usage(args)
+    if args.mcp is not None:  # before a model is looked for; notes come once
+        from gemma4_mlx.mcp_config import read_servers
+
+        read_servers(args.mcp)
     if args.prompt_cache_file is not None and not Path(args.prompt_cache_file).expanduser().parent.is_dir():
         raise UsageError(f"--prompt-cache-file {args.prompt_cache_file}: there is no such folder; make it first")
     if args.prompt_cache_file is not None:

@@ -98,7 +98,7 @@ def read_question(args: argparse.Namespace, terminal: "Terminal", *, stdin_is_fr
     elif question is not None:
         question = out_of_file(question)
     piped = piped_text(terminal) if stdin_is_free else ""
-    if question is None and not piped:
+    if question is None and not (piped or args.plan):
         raise UsageError(_no_prompt(args))
     if question and piped:
         terminal.clear()
@@ -128,8 +128,11 @@ def _no_prompt(args: argparse.Namespace) -> str:
 
 
 def check_question(args: argparse.Namespace) -> None:
-    """Raise UsageError if nothing is asked. Media may speak for themselves if the question is empty on purpose."""
-    if not (args.prompt.strip() or args.media):
+    """Raise UsageError if nothing is asked. Media may speak for themselves if the question is empty on purpose.
+
+    A plan needs no question: it is made for an empty one, as that of a chat.
+    """
+    if not (args.prompt.strip() or args.media or args.plan):
         raise UsageError("the prompt is empty, and there is no image, audio or video: ask something")
 
 
