@@ -273,3 +273,10 @@ def test_a_folder_that_can_not_be_asked_is_said(
     assert f"note: {tmp_path / 'out'} can't be asked yet ({tmp_path / 'out'}: no chat_template.jinja there" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that takes no files even of root")
+def test_a_place_that_takes_no_folder_is_told_by_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--hf-path", "nano", "--mlx-path", "/proc/x"]) == 1
+    refused = "can't be written (No such file or directory); choose another name or place"
+    assert capsys.readouterr().err == f"error: /proc/x: {refused}\n"

@@ -52,9 +52,10 @@ def test_an_import_is_ended_before_ctrl_c_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [2, 300, 5000])
-def test_ctrl_c_at_any_call_of_the_start_is_quiet(at: int) -> None:
+def test_ctrl_c_at_any_call_of_the_start_leaves_no_traceback(at: int) -> None:
     done = python(COUNTING.format(at=at))
-    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 130)
+    assert (done.stdout, done.returncode) == (b"", 130)
+    assert done.stderr in (b"", b"note: stopped by Ctrl-C\n")  # nobody can say it before the command has begun
 
 
 def test_every_command_begins_so() -> None:
