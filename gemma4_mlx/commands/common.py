@@ -145,6 +145,9 @@ def _run(
     except KeyboardInterrupt:
         LOGGER.warning("stopped by Ctrl-C")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the answer has had enough of it
+        discard_stdout()
+        return EXIT_FAILED
     except (SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # a panic in a Rust library is no Exception
