@@ -1,8 +1,8 @@
 """The standard streams as every command needs them, whatever they are: closed, a full disk, a pipe nobody reads.
 
-What can't be written to stdout is an error that names the stream, so that no answer is lost in silence (but if its
-reader has had enough, that is no news). What can't be
-written to stderr is dropped: no note is worth an answer. Apart from `common`, as it knows nothing of commands.
+What can't be written to stdout is an error that names the stream, so that no answer is lost in silence; a reader that
+has had enough is no news. What can't be written to stderr is dropped: no note is worth an answer. Apart from `common`,
+as it knows nothing of commands.
 """
 
 import io
