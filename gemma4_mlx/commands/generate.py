@@ -92,7 +92,11 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
     ask.add_argument("--system", help="instructions for the model; @FILE reads them from a file, @@ is an @")
     add_attachments(parser, ask)
     ask.add_argument("--prefill-response", default="", help="how the answer begins")
-    ask.add_argument("--prompt-cache-file", help="reuse what this file holds of the prompt's beginning, and keep prompt and reply in it")
+    ask.add_argument(
+        "--prompt-cache-file",
+        metavar="FILE",
+        help="reuse what this file holds of the prompt's beginning, and keep prompt and reply in it",
+    )
     add_common_options(parser)
     add_tool_options(parser)
     output = parser.add_argument_group("output")
