@@ -44,7 +44,7 @@ def open_servers(servers: Mapping[str, Server]) -> Iterator[list[Tool]]:
         import mcp  # noqa: F401
         from anyio.from_thread import start_blocking_portal
     except ImportError:
-        raise MissingPackageError("MCP servers", "mcp>=2") from None
+        raise MissingPackageError("MCP servers", "mcp>=2.3") from None
     logging.getLogger("mcp").addHandler(logging.NullHandler())  # without one Python prints its tracebacks
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())

@@ -108,7 +108,8 @@ def test_a_download_that_broke_off_goes_on(hub: Hub, cache: Path, run: Run, monk
     hub.breaks_off = 4_000_000
     code, _, err = run("pull", NAME)
     assert code == 1
-    assert err.startswith(f"error: {NAME}: download failed (")
+    # how the Hub's library names a connection that breaks off depends on its version
+    assert err.startswith((f"error: {NAME}: download failed (", f"error: {NAME}: the Hub can't be reached; "))
     assert err.endswith("; run it again to resume\n")
     assert err.count("\n") == 1
     assert run("generate", "--model", NAME, "--offline", "-p", "x") == (
