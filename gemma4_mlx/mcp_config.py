@@ -189,11 +189,7 @@ class _Entry:
         return self._word(command), tuple(map(self._word, args))
 
     def _environment(self) -> Mapping[str, str] | None:
-        key, given = self._first(ENVIRONMENT)
-        if given is not None and not (
-            isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
-        ):
-            raise GemmaError(f"{self._where}: {key} must be an object of strings")
+        given = self._strings(ENVIRONMENT)
         if any("=" in name or not name or "\0" in name for name in given or {}):
             raise GemmaError(f"{self._where}: no program can be given a variable whose name is empty or has =")
         own = {name: self._word(value) for name, value in (given or {}).items()}
@@ -222,11 +218,7 @@ class _Entry:
         return text
 
     def _headers(self) -> Mapping[str, str]:
-        key, given = self._first(HEADERS)
-        if given is not None and not (
-            isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
-        ):
-            raise GemmaError(f"{self._where}: {key} must be an object of strings")
+        given = self._strings(HEADERS)
         headers = {name: self._word(value).strip() for name, value in (given or {}).items()}
         variable = self._text((TOKEN_VARIABLE,))
         if variable is not None:
@@ -239,6 +231,7 @@ class _Entry:
         return headers
 
     def _strings(self, keys: Iterable[str]) -> Mapping[str, str] | None:
+        """An object of strings, None if there is none."""
         key, given = self._first(keys)
         if given is None or (isinstance(given, dict) and all(isinstance(value, str) for value in given.values())):
             return given
