@@ -8,6 +8,8 @@ from mlx.utils import tree_flatten
 
 WORD = 32  # bits of the integers that packed weights are stored in
 PACKED = ("weight", "scales", "biases")
+"""Arrays of a packed matrix; the first has its numbers."""
+
 MEDIA = "media"
 PARTS: Mapping[str, str] = {
     "self_attn.": "attention",
@@ -51,8 +53,6 @@ def bits_per_weight(model: nn.Module) -> float:
     weights = sum(array.size for array in arrays.values())
     for path, module in model.named_modules():
         if hasattr(module, "scales"):
-            packed = [
-                arrays[f"{path}.{name}"].size for name in ("weight", "scales", "biases") if f"{path}.{name}" in arrays
-            ]
+            packed = [arrays[f"{path}.{name}"].size for name in PACKED if f"{path}.{name}" in arrays]
             weights += packed[0] * WORD // module.bits - sum(packed)
     return 8 * sum(array.nbytes for array in arrays.values()) / max(weights, 1)
