@@ -8,7 +8,8 @@ What can be used as far as it goes is no error but a note: `note` logs it, as a 
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 from gemma4_mlx.characters import replace_hidden
@@ -57,6 +58,18 @@ class Terminated(SystemExit):
 def note(text: str, *, arguments: Sequence[str] = ()) -> None:
     """Says, in one line, what was found and what was made of it; `arguments` as in GemmaError."""
     LOGGER.warning("%s", visible(text), extra={"arguments": tuple(arguments)})
+
+
+@contextmanager
+def only_errors(logger: str = LOGGER.name) -> Iterator[None]:
+    """Let a logger log errors only in the block: notes about files that are only looked at, a library's warnings."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
 
 
 def visible(text: str) -> str:

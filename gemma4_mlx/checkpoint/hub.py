@@ -7,9 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address, read_address
-from gemma4_mlx.checkpoint.kaggle import only_errors
 from gemma4_mlx.checkpoint.unfinished import check_finished
-from gemma4_mlx.errors import GemmaError, one_line, shortened
+from gemma4_mlx.errors import GemmaError, one_line, only_errors, shortened
 from gemma4_mlx.files import refused_locks_as_missing, system_reason
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")

@@ -3,7 +3,6 @@
 Its own file because kagglehub is an extra, prints on stdout, and says errors over several lines.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma4_mlx.checkpoint.address import FRAMEWORK, Address
-from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, shortened
+from gemma4_mlx.errors import GemmaError, MissingPackageError, note, one_line, only_errors, shortened
 
 NO_TERMS = 'accept its terms at {page}, and set KAGGLE_API_TOKEN (from "API tokens" on kaggle.com/settings)'
 
@@ -118,18 +117,6 @@ def _numbers(folder: Path) -> list[str]:
 
 def _handle(address: Address) -> str:
     return address.name + (f"/{address.revision}" if address.revision else "")
-
-
-@contextmanager
-def only_errors(name: str) -> Iterator[None]:
-    """Let a library log errors only in the block: what it warns of comes as an error of ours, if it is one."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager

@@ -3,16 +3,12 @@
 Its own file because it is all that the two commands share, and imports MLX.
 """
 
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gemma4_mlx.config import DrafterConfig, ModelConfig
 from gemma4_mlx.engine.memory import budget
 from gemma4_mlx.engine.plan import Need, module_bytes, need
-from gemma4_mlx.errors import LOGGER
 from gemma4_mlx.files import byte_text
 from gemma4_mlx.model.bits import bits_per_weight, bits_text
 from gemma4_mlx.model.drafter import Drafter
@@ -81,14 +77,3 @@ def broken_promise(name: str, told: Facts) -> str:
     if bits is None or told.per_weight <= bits + TOLERATED:
         return ""
     return f"{name} is called {bits}-bit, but has {told.per_weight:.1f} bits a weight ({told.bits})"
-
-
-@contextmanager
-def without_notes() -> Iterator[None]:
-    """Keep back notes about files that are only looked at; whoever loads a model hears them."""
-    level = LOGGER.level
-    LOGGER.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(level)

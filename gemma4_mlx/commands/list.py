@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.commands.use import chosen, is_gone
-from gemma4_mlx.errors import GemmaError, note, visible
+from gemma4_mlx.errors import GemmaError, note, only_errors, visible
 from gemma4_mlx.settings import known_folders, last_uses
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def look_at(model: "Installed", memory_limit: str | None, used: float | None, is
     """A model's row, and a remark: why it can't be run, or that its name promises what it doesn't hold."""
     from gemma4_mlx.checkpoint.load import open_drafter, open_model
     from gemma4_mlx.checkpoint.unfinished import check_finished
-    from gemma4_mlx.commands.fitting import broken_promise, facts, without_notes
+    from gemma4_mlx.commands.fitting import broken_promise, facts
 
     common = (model.name, str(model.folder), model.bytes)
     last = None if used is None else int(used)
     try:
-        with without_notes():
+        with only_errors():  # whoever loads the model hears its notes
             check_finished(model.folder)
             told = facts((open_drafter if model.is_drafter else open_model)(model.folder), memory_limit)
     except GemmaError as error:

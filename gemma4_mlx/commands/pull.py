@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gemma4_mlx.checkpoint.address import HUB, Address, read_address
 from gemma4_mlx.commands.list import size
-from gemma4_mlx.errors import UsageError, note
+from gemma4_mlx.errors import UsageError, note, only_errors
 from gemma4_mlx.files import check_room
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def described(offer: "Offer", name: str, memory_limit: str | None) -> list[str]:
     if offer.address.host != HUB:
         return _described_by_size(offer, memory_limit)
     from gemma4_mlx.checkpoint.offer import offered_model
-    from gemma4_mlx.commands.fitting import broken_promise, facts, without_notes
+    from gemma4_mlx.commands.fitting import broken_promise, facts
 
-    with without_notes():
+    with only_errors():  # whoever loads the model hears its notes
         told = facts(offered_model(offer), memory_limit)
     promise = broken_promise(offer.address.name, told)
     lines = [f"bits: {told.bits} ({told.per_weight:.1f} a weight)", f"fits: {told.fits}"]
