@@ -13,6 +13,9 @@ from gemma4_mlx.errors import GemmaError, UsageError, shortened
 HUB_HOSTS = ("huggingface.co", "hf.co")
 KAGGLE_HOSTS = ("kaggle.com",)
 HUB, KAGGLE = "hub", "kaggle"
+NANO = "nano"
+"""What the built-in model is called."""
+
 KAGGLE_PREFIX = re.compile(r"kaggle:/{0,2}(?:models/)?")
 OTHER_KINDS = ("datasets", "spaces", "kernels", "buckets", "collections", "papers", "docs", "blog")
 """First parts of Hub addresses that lead to no model."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma4_mlx import __version__
-from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address
+from gemma4_mlx.checkpoint.address import HUB, KAGGLE, NANO, Address
 from gemma4_mlx.checkpoint.quantize import Quantization
 from gemma4_mlx.errors import visible
 from gemma4_mlx.files import JSON_BYTES, read_limited
@@ -23,7 +23,6 @@ LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*", re.ASCII)
 GOOGLES, GOOGLES_LICENSE = "google/gemma-4", "apache-2.0"
 """How the names of Google's own repositories begin, and their license."""
 
-NANO = "nano"
 LINKS = {HUB: "https://huggingface.co/{}", KAGGLE: "https://www.kaggle.com/models/{}"}
 
 CARD = """\

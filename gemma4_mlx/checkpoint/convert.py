@@ -14,8 +14,8 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.checkpoint.address import Address
-from gemma4_mlx.checkpoint.card import CARD_FILE, NANO, Result, model_card, read_source
+from gemma4_mlx.checkpoint.address import NANO, Address
+from gemma4_mlx.checkpoint.card import CARD_FILE, Result, model_card, read_source
 from gemma4_mlx.checkpoint.files import INDEX, some, weight_files
 from gemma4_mlx.checkpoint.float_types import FLOAT_TYPES
 from gemma4_mlx.checkpoint.hub import NANO_FOLDER

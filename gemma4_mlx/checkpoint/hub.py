@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gemma4_mlx.checkpoint.address import HUB, KAGGLE, Address, read_address
+from gemma4_mlx.checkpoint.address import HUB, KAGGLE, NANO, Address, read_address
 from gemma4_mlx.checkpoint.unfinished import check_finished
 from gemma4_mlx.errors import GemmaError, one_line, only_errors, shortened
 from gemma4_mlx.files import refused_locks_as_missing, system_reason
 
 MODEL_FILES = ("*.json", "*.jinja", "model*.safetensors")
 
-NANO = "nano"
 NANO_FOLDER = Path(__file__).parent.parent / "nano"
 """The built-in demonstration model."""
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma4_mlx.checkpoint.address import HUB, Address
-from gemma4_mlx.checkpoint.hub import NANO, NANO_FOLDER
+from gemma4_mlx.checkpoint.address import HUB, NANO, Address
+from gemma4_mlx.checkpoint.hub import NANO_FOLDER
 from gemma4_mlx.checkpoint.kaggle import cache_folder
 from gemma4_mlx.checkpoint.unfinished import origin
 from gemma4_mlx.config import DRAFTER_TYPE, MODEL_TYPE, TEXT_TYPE

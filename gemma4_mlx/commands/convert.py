@@ -4,11 +4,10 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gemma4_mlx.checkpoint.address import HUB, Address, is_repository_name, read_address
+from gemma4_mlx.checkpoint.address import HUB, NANO, Address, is_repository_name, read_address
 from gemma4_mlx.checkpoint.quantize import AFFINE, DEFAULTS, RECIPES, Quantization
 from gemma4_mlx.commands.common import add_debug, run
 from gemma4_mlx.commands.terminal import Terminal
-from gemma4_mlx.commands.use import NANO
 from gemma4_mlx.errors import GemmaError, UsageError, note, visible
 from gemma4_mlx.settings import remember_folder
 

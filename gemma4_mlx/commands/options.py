@@ -172,7 +172,7 @@ def _may_think(args: argparse.Namespace) -> bool:
 
 def _is_local(model: str | None) -> bool:
     """Whether a model that is named needs no download whatever happens."""
-    from gemma4_mlx.checkpoint.hub import NANO
+    from gemma4_mlx.checkpoint.address import NANO
 
     return model is not None and (model == NANO or os.path.isdir(os.path.expanduser(model)))
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.checkpoint.address import HUB, Address, read_address
+from gemma4_mlx.checkpoint.address import HUB, NANO, Address, read_address
 from gemma4_mlx.commands.list import size
 from gemma4_mlx.errors import UsageError, note, only_errors
 from gemma4_mlx.files import check_room
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _address(name: str, revision: str | None) -> Address:
-    from gemma4_mlx.checkpoint.hub import NANO, local_folder
+    from gemma4_mlx.checkpoint.hub import local_folder
 
     if name == NANO:
         raise UsageError("nano is built in; there is nothing to download")

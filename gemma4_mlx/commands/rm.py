@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.checkpoint.address import HUB, Address, read_address
+from gemma4_mlx.checkpoint.address import HUB, NANO, Address, read_address
 from gemma4_mlx.commands.list import size
 from gemma4_mlx.commands.use import chosen
 from gemma4_mlx.errors import GemmaError, UsageError, note, one_line
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _address(name: str, revision: str | None) -> Address:
     """The model in a cache. Raise GemmaError, UsageError for what is in none."""
-    from gemma4_mlx.checkpoint.hub import NANO, local_folder
+    from gemma4_mlx.checkpoint.hub import local_folder
     from gemma4_mlx.checkpoint.unfinished import origin
 
     if name == NANO:

@@ -5,12 +5,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma4_mlx.checkpoint.address import Address, read_address
+from gemma4_mlx.checkpoint.address import NANO, Address, read_address
 from gemma4_mlx.errors import GemmaError, UsageError, note
 from gemma4_mlx.settings import choose_default, default_model, mark_used, remember_folder, settings_file
 
 DESCRIPTION = "Choose the model that is taken if none is named; without NAME, say which one that is."
-VARIABLE, NANO = "GEMMA4_MODEL", "nano"
+VARIABLE = "GEMMA4_MODEL"
 
 
 @dataclass(frozen=True, slots=True)
