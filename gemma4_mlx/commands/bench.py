@@ -14,6 +14,7 @@ from gemma4_mlx.commands.use import chosen, remember_use
 from gemma4_mlx.errors import GemmaError, UsageError
 
 if TYPE_CHECKING:
+    from gemma4_mlx.config import ModelConfig
     from gemma4_mlx.measure.chips import Limits
     from gemma4_mlx.measure.report import Report
     from gemma4_mlx.measure.run import Subject
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LONG_RUN = 30
 """Seconds from which on an estimate is printed first."""
 
+PUBLISHED = "Gemma 4 12B"
 ROOFLINE_CONTEXTS = (1024, 32768, 131072)
 NANO_NOTICE = (
     "nano, the built-in demonstration model, is measured: its speed says nothing of Gemma 4's. "
@@ -70,17 +72,17 @@ def make_parser(prog: str = PROG) -> argparse.ArgumentParser:
 def bench(args: argparse.Namespace) -> int:
     """Checks, loads, measures, prints. Ctrl-C prints the rows that are done."""
     check_usage(args)
-    choice = chosen(args.model)
-    name = choice.name if choice.named_by else None
-    check_paths(args, name)
+    check_plot(args)
+    drafter, choice = given_drafter(args), chosen(args.model)
+    folder, config = find_model(args, choice.name)
     remember_use(choice.name, args.revision)
     if args.roofline and args.o == "md":
-        print(roofline_tables(args, name), flush=True)
+        print(roofline_tables(args, *((choice.name, config) if choice.named_by else ())), flush=True)
     if args.r == 0:
         return 0
-    if not name:
+    if not choice.named_by:
         print(NANO_NOTICE, file=sys.stderr)
-    return measure(args, name or "nano")
+    return measure(args, choice.name, folder, drafter)
 
 
 def check_usage(args: argparse.Namespace) -> None:
@@ -95,42 +97,36 @@ def check_usage(args: argparse.Namespace) -> None:
         raise UsageError("drafting is measured in a reply, and -n 0 asks for none")
 
 
-def check_paths(args: argparse.Namespace, name: str | None) -> None:
-    """Raise GemmaError for a model, a drafter or a picture that can't be read or written: before a long run."""
-    from gemma4_mlx.checkpoint.hub import resolve, resolve_drafter
-    from gemma4_mlx.checkpoint.load import open_drafter
-    from gemma4_mlx.config import ModelConfig
-
+def check_plot(args: argparse.Namespace) -> None:
+    """Raise GemmaError for a picture that can't be written: before a long run."""
     if args.plot:
         from gemma4_mlx.measure.plot import check_picture
 
         args.plot = args.plot.expanduser()
         check_picture(args.plot)
-    if args.draft_model:
-        open_drafter(resolve_drafter(args.draft_model, offline=args.offline))
-    if name:
-        with choice_named(args):
-            ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
 
 
-def roofline_tables(args: argparse.Namespace, name: str | None) -> str:
-    """Bounds of the checkpoint's configuration, or of the published one where none is named."""
+def find_model(args: argparse.Namespace, name: str) -> "tuple[Path, ModelConfig]":
+    """The folder of the model, and its configuration. Raise GemmaError if it can't be read: before a long run."""
     from gemma4_mlx.checkpoint.hub import resolve
     from gemma4_mlx.config import ModelConfig
+
+    with choice_named(args):
+        folder = resolve(name, revision=args.revision, offline=args.offline)
+        return folder, ModelConfig.from_folder(folder)
+
+
+def roofline_tables(args: argparse.Namespace, name: str = PUBLISHED, config: "ModelConfig | None" = None) -> str:
+    """Bounds of a checkpoint's configuration, by default of the published one."""
     from gemma4_mlx.measure.roofline import tables
     from gemma4_mlx.measure.shapes import published_config
 
-    if name is None:
-        config = published_config()
-    else:
-        with choice_named(args):
-            config = ModelConfig.from_folder(resolve(name, revision=args.revision, offline=args.offline))
-    return f"{name or 'Gemma 4 12B'} on Apple's chips. {tables(config, args.d or ROOFLINE_CONTEXTS)}\n"
+    counted = tables(config or published_config(), args.d or ROOFLINE_CONTEXTS)
+    return f"{name} on Apple's chips. {counted}\n"
 
 
-def measure(args: argparse.Namespace, name: str) -> int:
+def measure(args: argparse.Namespace, name: str, folder: Path, drafter: "Drafter | None") -> int:
     """Loads the checkpoint, makes the rows and prints them."""
-    from gemma4_mlx.checkpoint.hub import resolve
     from gemma4_mlx.device_errors import device_errors_named
     from gemma4_mlx.engine.memory import wired
     from gemma4_mlx.measure.chips import machine_limits
@@ -141,10 +137,9 @@ def measure(args: argparse.Namespace, name: str) -> int:
 
     terminal = Terminal(show_thought=False)
     machine, setup, jobs = this_machine(), Setup(args.kv_bits, args.prefill_step_size), job_list(args)
-    drafter = given_drafter(args)
     terminal.status("loading the model")
     with choice_named(args):
-        subject = load_subject(resolve(name, revision=args.revision, offline=args.offline), name, setup, jobs)
+        subject = load_subject(folder, name, setup, jobs)
     if drafter is not None:
         drafter.check(subject.model)
     limits = machine_limits(machine.chip, subject.dtype) if args.roofline else None
