@@ -13,7 +13,7 @@ import pydantic
 import pytest
 from typing_extensions import TypedDict
 
-from gemma4_mlx.commands.generate import main, read_schema
+from gemma4_mlx.commands.generate import main, read_schema_option
 from gemma4_mlx.engine import schema
 from gemma4_mlx.engine.schema import compile_schema
 from gemma4_mlx.errors import GemmaError, UsageError
@@ -97,14 +97,14 @@ def test_forms_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file = tmp_path / "s.json"
     file.write_text(TEXT)
     for given in (TEXT, f"  {TEXT}", str(file)):
-        assert read_schema(given) == SCHEMA
+        assert read_schema_option(given) == SCHEMA
     for given in ("-", "/dev/stdin"):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + TEXT.encode())))
-        assert read_schema(given) == SCHEMA
+        assert read_schema_option(given) == SCHEMA
     reading, writing = os.pipe()
     os.write(writing, TEXT.encode())
     os.close(writing)
-    assert read_schema(f"/dev/fd/{reading}") == SCHEMA
+    assert read_schema_option(f"/dev/fd/{reading}") == SCHEMA
     os.close(reading)
 
 

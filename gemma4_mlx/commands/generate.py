@@ -304,12 +304,12 @@ def given_schema(args: argparse.Namespace) -> Any:
         return None
     from gemma4_mlx import api
 
-    schema = read_schema(file)
+    schema = read_schema_option(file)
     api.answer_grammar(schema, args.stop, args.prefill_response)
     return schema
 
 
-def read_schema(given: str) -> Any:
+def read_schema_option(given: str) -> Any:
     """The JSON schema that a text is, or that a file or standard input (-) holds. Raises GemmaError."""
     name = f"--json-schema {shortened(given)}"
     if given.startswith("@") and not os.path.exists(given):  # as --prompt takes files
