@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.checkpoint.address import HUB, NANO, Address, read_address
+from gemma4_mlx.commands.common import EXIT_FAILED
 from gemma4_mlx.commands.list import size
 from gemma4_mlx.errors import UsageError, note, only_errors
 from gemma4_mlx.files import check_room
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gemma4_mlx.checkpoint.offer import Offer
 
 DESCRIPTION = "Download a model from the Hub or Kaggle, or finish a download. A download that broke off goes on."
-EXIT_DECLINED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     for line in described(offer, args.name, args.memory_limit):
         print(line, flush=True)
     if offer.size and not _agreed(args, offer):
-        return EXIT_DECLINED
+        return EXIT_FAILED
     folder = _download(address, offer)
     _mend(address, folder)
     print(f"{folder}\nask it: gemma4-mlx chat --model {address}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_mlx.checkpoint.address import HUB, NANO, Address, read_address
+from gemma4_mlx.commands.common import EXIT_FAILED
 from gemma4_mlx.commands.list import size
 from gemma4_mlx.commands.use import chosen
 from gemma4_mlx.errors import GemmaError, UsageError, note, one_line
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gemma4_mlx.checkpoint.installed import Installed
 
 DESCRIPTION = "Remove a downloaded model from the cache. Folders of your own are never touched."
-EXIT_DECLINED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     was_default = chosen().name in [str(address), *(model.name for model in models)]
     freed = _remove(address, models, args.yes)
     if freed is None:
-        return EXIT_DECLINED
+        return EXIT_FAILED
     print(f"{address}: removed, {size(freed)} freed")
     if was_default:
         note(f"it was the model that is taken if none is named ({chosen().named_by}); gemma4-mlx use chooses another")
